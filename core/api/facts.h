@@ -1,0 +1,23 @@
+/* What is known of an exchange when its server is chosen. The core fills what it knows (addresses,
+ * what TLS or the ClientHello said); the protocol module fills the rest. Absent: len 0. All spans
+ * are borrowed until the pick is done. */
+#ifndef SY_API_FACTS_H
+#define SY_API_FACTS_H
+
+#include "api/addr.h"
+#include "api/span.h"
+
+struct sy_facts {
+	struct sy_addr client;  /* after PROXY protocol, if that was accepted */
+	struct sy_addr service; /* the address and port that the client connected to */
+	struct sy_span sni;     /* lower case */
+	struct sy_span alpn;    /* what was agreed, or the first offered when not terminated */
+	struct sy_span host;    /* HTTP Host, SIP Request-URI host */
+	struct sy_span method;
+	struct sy_span path;    /* with the query */
+	struct sy_span session; /* what the protocol calls its session: Call-ID, TURN username, ... */
+	struct sy_span user;    /* AOR, ... */
+	struct sy_span head;    /* whole head of the message, for modules that look deeper */
+};
+
+#endif

@@ -1,0 +1,171 @@
+/* One accepted configuration as every process sees it: bound from a generation's tree by the rows,
+ * without I/O, so that it cannot fail differently than in the loader. Constant, but for the members
+ * named run. */
+#ifndef CONF_CONFIG_H
+#define CONF_CONFIG_H
+
+#include "api/addr.h"
+#include "api/monitor.h"
+#include "api/persistence.h"
+#include "api/protocol.h"
+#include "api/scheduler.h"
+#include "base/arena.h"
+#include "conf/tree.h"
+#include "share/board.h"
+
+/* A module as used in one place, with its settings. */
+struct use {
+	const struct sy_module *module; /* NULL: not used */
+	const void *conf;
+	const struct node *node;
+};
+
+struct server {
+	const char *name;
+	struct sy_addr addr;      /* port 0: the pool's, the service's or the client's, see target_port */
+	const char *host;         /* as written, when it was a name; else NULL */
+	uint32_t weight;          /* 0..65535; 0: no new clients */
+	uint32_t max_connections; /* 0: no limit */
+	uint64_t id;              /* hash_id(pool, server) */
+	uint32_t cell;            /* on the board */
+	const struct node *node;
+};
+
+struct pool {
+	const char *name;
+	struct server *servers;
+	uint32_t n_servers;
+	uint32_t port;            /* 0: not set */
+	struct sy_msec slow_start;
+	const struct node *node;
+};
+
+/* A server as one service uses it. */
+struct seat {
+	const struct server *server;
+	uint64_t id;              /* hash_id(service, pool, server) */
+	uint32_t cell;
+	void *run;                /* private to the process: worker (open connections), checker */
+};
+
+/* A pool as one service uses it. */
+struct target {
+	const struct pool *pool;
+	uint32_t port;            /* pool ... port=N; 0: not set */
+	struct seat *seats;       /* n = pool->n_servers, same order */
+	void *run;                /* private to the process: scheduler tables */
+};
+
+enum { SNAT_ON, SNAT_OFF };                       /* settings.snat */
+enum { ON_DOWN_RESET, ON_DOWN_KEEP };             /* settings.on_down */
+enum { MONITORS_ALL, MONITORS_ANY };              /* settings.monitor_policy */
+enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
+enum { TRANSPORT_TCP, TRANSPORT_UDP };
+
+/* What the rows of a virtual-service fill. */
+struct service_settings {
+	struct sy_choice on_down;
+	struct sy_choice monitor_policy;
+	struct sy_choice send_proxy;
+	struct sy_nets accept_proxy_from; /* n 0: PROXY headers are not accepted */
+	struct sy_nets allow, deny;       /* deny first; allow n 0: everybody */
+	struct sy_msec idle_timeout;
+	struct sy_msec connect_timeout;
+	struct sy_msec greet_timeout;     /* for the PROXY header, the first bytes a protocol needs */
+	struct sy_msec drain_timeout;     /* of a removed service; then connections are reset. 0: no end */
+	uint32_t tries;                   /* servers tried for one exchange, at most */
+	uint32_t max_connections;         /* 0: no limit */
+	uint32_t max_connections_per_source;
+	struct sy_rate max_rate;          /* new connections; 0: no limit */
+	struct sy_rate max_rate_per_source;
+	uint32_t minimum_up;              /* healthy servers, or the service counts as down: sorry pool or refuse */
+	bool optional;                    /* no server up: shown as unused, not as broken */
+	bool enabled;
+};
+
+struct monitor_settings {                 /* core's rows in every monitor block */
+	struct sy_msec interval, timeout, fast_interval; /* fast: after a failure, until settled; 0: interval */
+	uint32_t rise, fall;
+	uint32_t port;                    /* 0: the server's port in the service */
+	struct sy_addr address;           /* another machine than the server; family SY_NO_ADDR: the server */
+};
+
+struct monitor {
+	struct use use;
+	struct monitor_settings settings;
+};
+
+struct listener {
+	uint64_t id;              /* hash of transport and address; with port 0 also of service and place */
+	struct sy_addr addr;
+	uint32_t transport;       /* TRANSPORT_* */
+	struct service *service;
+	const struct node *node;
+};
+
+struct service {
+	const char *name;
+	uint64_t id;              /* hash_id(name) */
+	uint32_t cell;
+	struct service_settings settings;
+	uint32_t snat;            /* SNAT_* */
+	struct sy_addrs snat_from; /* snat ADDRESSES: take these in turn; n 0: the system chooses */
+	struct listener *listeners;
+	uint32_t n_listeners;
+	struct use protocol, scheduler, persistence;
+	struct sy_persist_life life; /* of the persistence, if used */
+	struct target target;     /* the service's pool */
+	struct target *sorry;     /* or NULL */
+	struct monitor *monitors;
+	uint32_t n_monitors;
+	struct config *config;
+	const struct node *node;
+	void *run;                /* private to the process */
+};
+
+struct global_settings {
+	const char *user;
+	struct sy_choice log_level, log_format;
+	bool log_connections;     /* one line at the end of each */
+	uint32_t worker_connections; /* of one worker, at most */
+	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
+	struct sy_nets console_allow;
+	/* the rest (workers, slots, log target, control socket, table sizes) is in gen_head: the master's */
+};
+
+struct config {
+	struct global_settings global;
+	struct pool *pools;
+	uint32_t n_pools;
+	struct service *services; /* an array; n_services */
+	uint32_t n_services;
+	struct listener **listeners; /* of all services that are enabled, sorted by id */
+	uint32_t n_listeners;
+	struct listener *console; /* where the console listens; service NULL */
+	uint32_t n_console;
+	const struct node *root;
+	struct arena *arena;
+	const struct main_bound *main; /* for the loader, which puts it into gen_head: conf/bind.h */
+	struct names *by_name;    /* services */
+};
+
+/* Binds a tree. With board NULL (loader, tests) cells are UINT32_MAX. Returns NULL when there were
+ * complaints of the error kind. `module` finds an opened module by kind and name. */
+struct config *config_bind(struct arena *arena, const struct node *root, struct board *board,
+			   const struct sy_module *(*module)(void *context, enum sy_kind kind,
+							     const char *name, struct sy_err *err),
+			   void *context, struct complaints *complaints);
+
+const struct listener *config_listener(const struct config *config, uint64_t id);
+const struct service *config_service(const struct config *config, const char *name);
+/* The port to connect to: the server's, else the target's, else the pool's, else the port that the
+ * client used. */
+static inline uint16_t
+target_port(const struct target *target, const struct server *server, uint16_t client_port)
+{
+	return server->addr.port ? server->addr.port
+	     : target->port ? (uint16_t)target->port
+	     : target->pool->port ? (uint16_t)target->pool->port : client_port;
+}
+
+#endif

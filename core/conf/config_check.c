@@ -1,0 +1,182 @@
+/* What involves several statements. Errors are what could never work; what works but is hardly meant
+ * is a warning. */
+#include <string.h>
+
+#include "conf/bind.h"
+
+/* Where a setting was made, or the service when it was not. */
+static const struct node *
+check_place(const struct service *service, const char *name)
+{
+	const struct node *node = node_child(service->node, name);
+
+	return node ? node : service->node;
+}
+
+static void
+check_transports(struct binder *binder, const struct service *service)
+{
+	const struct sy_module *module = service->protocol.module;
+	const struct sy_protocol *protocol = module ? module->ops : NULL;
+	const struct node *told = NULL;
+
+	for (uint32_t i = 0; i < service->n_listeners && protocol; i++) {
+		const struct listener *listener = &service->listeners[i];
+		bool udp = listener->transport == TRANSPORT_UDP;
+
+		if (listener->node == told || (protocol->flags & (udp ? SY_DATAGRAMS : SY_STREAMS)))
+			continue;
+		told = listener->node;
+		complain(binder->complaints, told, udp
+			 ? "listen: protocol %s (%s:%u) does not understand datagrams, so /udp is not possible"
+			 : "listen: protocol %s (%s:%u) understands datagrams only: write /udp behind the "
+			   "port", module->name, service->protocol.node->file, service->protocol.node->line);
+	}
+}
+
+static bool
+check_has_udp(const struct service *service)
+{
+	for (uint32_t i = 0; i < service->n_listeners; i++)
+		if (service->listeners[i].transport == TRANSPORT_UDP)
+			return true;
+	return false;
+}
+
+static void
+check_proxy_header(struct binder *binder, const struct service *service)
+{
+	const struct service_settings *settings = &service->settings;
+
+	if (check_has_udp(service)) {
+		if (settings->send_proxy.index != SEND_PROXY_OFF)
+			complain(binder->complaints, check_place(service, "send-proxy"),
+				 "send-proxy works with TCP only, and virtual-service %s listens on UDP",
+				 service->name);
+		if (settings->accept_proxy_from.n)
+			complain(binder->complaints, check_place(service, "accept-proxy-from"),
+				 "accept-proxy-from works with TCP only, and virtual-service %s listens on UDP",
+				 service->name);
+	}
+	if (settings->send_proxy.index != SEND_PROXY_OFF && service->snat == SNAT_OFF)
+		complain_mildly(binder->complaints, check_place(service, "send-proxy"),
+				"with snat off (%s:%u) the servers see the client's address anyway: "
+				"send-proxy is not needed", check_place(service, "snat")->file,
+				check_place(service, "snat")->line);
+}
+
+static unsigned
+check_families_of_pool(const struct target *target)
+{
+	unsigned families = 0;
+
+	for (uint32_t i = 0; target && target->pool && i < target->pool->n_servers; i++)
+		families |= 1u << target->pool->servers[i].addr.family;
+	return families;
+}
+
+/* A packet has one family: with snat off it carries the client's address and the server's, with
+ * snat ADDRESS ours and the server's. */
+static void
+check_families(struct binder *binder, const struct service *service)
+{
+	unsigned servers = check_families_of_pool(&service->target) |
+			   check_families_of_pool(service->sorry);
+	unsigned clients = 0, ours = 0;
+
+	for (uint32_t i = 0; i < service->n_listeners; i++)
+		clients |= 1u << service->listeners[i].addr.family;
+	for (uint32_t i = 0; i < service->snat_from.n; i++)
+		ours |= 1u << service->snat_from.at[i].family;
+	servers &= 1u << SY_IPV4 | 1u << SY_IPV6;
+	clients &= 1u << SY_IPV4 | 1u << SY_IPV6;
+	if (service->snat == SNAT_OFF && servers && clients && (clients | servers) != (clients & servers))
+		complain(binder->complaints, check_place(service, "snat"),
+			 "snat off needs clients and servers of one kind, and virtual-service %s mixes "
+			 "IPv4 and IPv6", service->name);
+	if (ours && (servers & ~ours))
+		complain(binder->complaints, check_place(service, "snat"),
+			 "snat has no %s address, and servers of virtual-service %s have one",
+			 servers & ~ours & 1u << SY_IPV4 ? "IPv4" : "IPv6", service->name);
+}
+
+static void
+check_numbers(struct binder *binder, const struct service *service)
+{
+	const struct service_settings *settings = &service->settings;
+	const struct pool *pool = service->target.pool;
+	bool weighted = false;
+
+	for (uint32_t i = 0; pool && i < pool->n_servers; i++)
+		weighted |= pool->servers[i].weight > 0;
+	if (pool && pool->n_servers && !weighted)
+		complain_mildly(binder->complaints, service->target.pool->node,
+				"all servers of pool %s have weight 0: virtual-service %s (%s:%u) will "
+				"refuse everybody", pool->name, service->name, service->node->file,
+				service->node->line);
+	if (pool && pool->n_servers && settings->minimum_up > pool->n_servers)
+		complain(binder->complaints, check_place(service, "minimum-up"),
+			 "minimum-up %u: pool %s has only %u server%s, so virtual-service %s could never "
+			 "be up", settings->minimum_up, pool->name, pool->n_servers,
+			 pool->n_servers == 1 ? "" : "s", service->name);
+	if (settings->max_connections && settings->max_connections_per_source > settings->max_connections)
+		complain_mildly(binder->complaints, check_place(service, "max-connections-per-source"),
+				"max-connections-per-source %u is never reached: max-connections is %u "
+				"(%s:%u)", settings->max_connections_per_source, settings->max_connections,
+				check_place(service, "max-connections")->file,
+				check_place(service, "max-connections")->line);
+	if (settings->max_rate.per_second &&
+	    settings->max_rate_per_source.per_second > settings->max_rate.per_second)
+		complain_mildly(binder->complaints, check_place(service, "max-rate-per-source"),
+				"max-rate-per-source %u/s is never reached: max-rate is %u/s (%s:%u)",
+				settings->max_rate_per_source.per_second, settings->max_rate.per_second,
+				check_place(service, "max-rate")->file,
+				check_place(service, "max-rate")->line);
+}
+
+static void
+check_monitors(struct binder *binder, const struct service *service)
+{
+	const struct node *policy = node_child(service->node, "monitor-policy");
+
+	if (!node_child(service->node, "monitor"))
+		complain_mildly(binder->complaints, service->node,
+				"virtual-service %s has no monitor: its servers count as up whatever "
+				"happens to them (monitor off; says that this is meant)", service->name);
+	if (policy && !policy->filled && service->n_monitors < 2)
+		complain_mildly(binder->complaints, policy,
+				"monitor-policy needs more than one monitor to mean anything");
+}
+
+void
+bind_check_service(struct binder *binder, const struct service *service)
+{
+	if (!service->name)
+		return;
+	check_transports(binder, service);
+	check_proxy_header(binder, service);
+	check_families(binder, service);
+	check_numbers(binder, service);
+	check_monitors(binder, service);
+}
+
+void
+bind_check(struct binder *binder)
+{
+	const struct config *config = binder->config;
+	struct names *used = names_new(binder->arena);
+
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		const struct service *service = &config->services[i];
+
+		if (service->target.pool)
+			names_add(used, service->target.pool->name, (void *)service);
+		if (service->sorry && service->sorry->pool)
+			names_add(used, service->sorry->pool->name, (void *)service);
+	}
+	for (uint32_t i = 0; i < config->n_pools; i++)
+		if (config->pools[i].name && !names_find(used, config->pools[i].name))
+			complain_mildly(binder->complaints, config->pools[i].node,
+					"pool %s is not used by any virtual-service",
+					config->pools[i].name);
+}

@@ -1,0 +1,216 @@
+#include "conf/manual.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "conf/core_rows.h"
+#include "conf/modules.h"
+
+/* Text for troff: a backslash, and a dot or an apostrophe that begins a line, are not commands. */
+static void
+manual_words(const char *words, struct text *out)
+{
+	for (; *words; words++) {
+		bool begins = out->len == 0 || out->at[out->len - 1] == '\n';
+
+		if (*words == '\\')
+			text_puts(out, "\\e");
+		else if (begins && (*words == '.' || *words == '\''))
+			text_printf(out, "\\&%c", *words);
+		else if (*words == '\'')
+			text_puts(out, "\\(aq");
+		else if (*words == '`')
+			text_puts(out, "\\(ga");
+		else
+			text_add(out, words, 1);
+	}
+}
+
+/* One sentence a line, as mandoc -T lint wants it. */
+static void
+manual_sentences(const char *words, struct text *out)
+{
+	for (;;) {
+		const char *stop = words;
+
+		while (*stop && !(strchr(".?!", *stop) && (stop[1] == ' ' || !stop[1])))
+			stop++;
+		stop += *stop != '\0';
+		{
+			struct text line = { 0 };
+
+			text_add(&line, words, (size_t)(stop - words));
+			manual_words(line.at, out);
+			text_free(&line);
+		}
+		text_puts(out, "\n");
+		words = stop + strspn(stop, " ");
+		if (!*words)
+			return;
+	}
+}
+
+/* mdoc takes words as macros when they look like some (Pf, In, ...): each is shielded. */
+static void
+manual_item(const char *name, const char *syntax, struct text *out)
+{
+	text_printf(out, ".It Ic %s", name);
+	if (syntax && *syntax) {
+		text_puts(out, " No ");
+		for (const char *at = syntax; *at; ) {
+			size_t len = strcspn(at, " ");
+			struct text word = { 0 };
+
+			text_add(&word, at, len);
+			if (at != syntax)
+				text_puts(out, " ");
+			text_puts(out, "\\&");
+			manual_words(word.at, out);
+			text_free(&word);
+			at += len;
+			at += strspn(at, " ");
+		}
+	}
+	text_puts(out, "\n");
+}
+
+static const char *
+manual_placeholder(const struct sy_row *row)
+{
+	switch (row->type) {
+	case SY_ROW_NONE: return "";
+	case SY_ROW_BOOL: return "on | off";
+	case SY_ROW_UINT: return "N";
+	case SY_ROW_MSEC: return "TIME";
+	case SY_ROW_BYTES: return "SIZE";
+	case SY_ROW_RATE: return "N/s";
+	case SY_ROW_CHOICE: return "";
+	case SY_ROW_TEXT: return "TEXT";
+	case SY_ROW_ADDR: return row->flags & SY_PORT ? "ADDRESS:PORT" : "ADDRESS";
+	case SY_ROW_ADDRS: return row->flags & SY_PORT ? "ADDRESS:PORT ..." : "ADDRESS ...";
+	case SY_ROW_NETS: return "NETWORK ...";
+	case SY_ROW_LIST: return "WORD ...";
+	case SY_ROW_RANGES: return "RANGE ...";
+	case SY_ROW_FILE:
+	case SY_ROW_SECRET: return "FILE";
+	case SY_ROW_BLOCK: return "{ ... }";
+	}
+	return "";
+}
+
+static void
+manual_syntax(const struct sy_row *row, struct text *out)
+{
+	if (row->type != SY_ROW_CHOICE) {
+		text_puts(out, manual_placeholder(row));
+		return;
+	}
+	for (unsigned i = 0; row->words[i]; i++)
+		text_printf(out, "%s%s", i ? " | " : "", row->words[i]);
+}
+
+static void
+manual_row(const struct sy_row *row, struct text *out);
+
+static void
+manual_list(const struct sy_row *rows, struct text *out)
+{
+	text_puts(out, ".Bl -tag -width Ds\n");
+	for (; rows->name; rows++)
+		manual_row(rows, out);
+	text_puts(out, ".El\n");
+}
+
+static void
+manual_row(const struct sy_row *row, struct text *out)
+{
+	struct text syntax = { 0 }, range = { 0 };
+
+	manual_syntax(row, &syntax);
+	manual_item(row->name, syntax.at ? syntax.at : "", out);
+	rows_range_text(row, &range);
+	if (row->doc)
+		manual_sentences(row->doc, out);
+	if (row->type != SY_ROW_BLOCK && range.len) {
+		range.at[0] = (char)(range.at[0] >= 'a' && range.at[0] <= 'z' && row->type != SY_ROW_CHOICE &&
+				     row->type != SY_ROW_BOOL ? range.at[0] - 32 : range.at[0]);
+		manual_words(range.at, out);
+		text_puts(out, ".\n");
+	}
+	if (row->type == SY_ROW_BLOCK)
+		manual_list(row->rows, out);
+	text_free(&syntax);
+	text_free(&range);
+}
+
+static void
+manual_block(const struct core_block *block, struct text *out)
+{
+	const struct rows_other *other = block->others;
+
+	if (*block->name)
+		text_printf(out, ".Ss %s%s%s\n", block->name, *block->syntax ? " " : "", block->syntax);
+	else
+		text_puts(out, ".Ss Outside of blocks\n");
+	manual_sentences(block->doc, out);
+	text_puts(out, ".Bl -tag -width Ds\n");
+	for (; other && other->name; other++) {
+		manual_item(other->name, other->syntax, out);
+		manual_sentences(other->doc, out);
+	}
+	for (const struct sy_row *row = block->rows; row && row->name; row++)
+		manual_row(row, out);
+	text_puts(out, ".El\n");
+}
+
+static int
+manual_module(const char *dir, enum sy_kind kind, const char *name, struct text *out,
+	      struct sy_err *err)
+{
+	const struct sy_module *module;
+	uint64_t hash;
+	int fd = modules_copy(dir, kind, name, &hash, err);
+
+	if (fd < 0)
+		return -1;
+	module = modules_open(fd, hash, kind, name, err);
+	close(fd);
+	if (!module)
+		return -1;
+	text_printf(out, ".Ss %s %s\n", kind_names[kind], name);
+	if (module->summary)
+		manual_sentences(module->summary, out);
+	if (module->rows && module->rows->name)
+		manual_list(module->rows, out);
+	return 0;
+}
+
+int
+manual_print(const char *module_dir, struct text *out, struct sy_err *err)
+{
+	text_puts(out, ".Sh DIRECTIVES\n");
+	for (const struct core_block *block = core_blocks; block->doc; block++)
+		manual_block(block, out);
+	text_puts(out, ".Sh MODULES\n"
+		       "A directive that names a module loads it; these are installed.\n"
+		       "Settings stand in a block, or as\n.Ar name Ns = Ns Ar value\nbehind the module's "
+		       "name.\n");
+	for (unsigned kind = 0; kind < SY_KINDS; kind++) {
+		const char **names = modules_names(module_dir, (enum sy_kind)kind);
+		int result = 0;
+
+		for (unsigned i = 0; names[i] && result == 0; i++) {
+			result = manual_module(module_dir, (enum sy_kind)kind, names[i], out, err);
+			if (result < 0) {
+				struct sy_err why = *err;
+
+				sy_fail(err, "%s %s: %.400s", kind_names[kind], names[i], why.text);
+			}
+		}
+		free(names);
+		if (result < 0)
+			return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,259 @@
+/* steelyardctl: the table of commands is the usage text. */
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "ctl/ctl_show.h"
+
+/* POSTs `body` (freed here) and prints the message of the answer. */
+static int
+ctl_post(struct ctl *ctl, const char *path, json_t *body)
+{
+	char *text = json_dumps(body, JSON_COMPACT);
+	int code;
+	json_t *json = ctl_get(ctl, "POST", path, text, &code);
+	const char *message = json_string_value(json_object_get(json, "message"));
+
+	if (message && *message)
+		printf("%s\n", message);
+	free(text);
+	json_decref(body);
+	json_decref(json);
+	return code;
+}
+
+static int
+ctl_wish(struct ctl *ctl, const char *wish)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "/v1/servers/%s", ctl->argv[0]);
+	return ctl_post(ctl, path, json_pack("{s:s, s:s*, s:s*}", "wish", wish, "service", ctl->service,
+	                                     "pool", ctl->pool));
+}
+
+static int
+ctl_drain(struct ctl *ctl)
+{
+	return ctl_wish(ctl, "drain");
+}
+
+static int
+ctl_disable(struct ctl *ctl)
+{
+	return ctl_wish(ctl, "disable");
+}
+
+static int
+ctl_enable(struct ctl *ctl)
+{
+	return ctl_wish(ctl, "enable");
+}
+
+static int
+ctl_weight(struct ctl *ctl)
+{
+	char path[300];
+	uint64_t weight;
+	json_t *value;
+
+	if (strcmp(ctl->argv[1], "configured") == 0) {
+		value = json_string("configured");
+	} else if (uint_parse(ctl->argv[1], &weight) && weight <= 65535) {
+		value = json_integer((json_int_t)weight);
+	} else {
+		fprintf(stderr, "steelyardctl: a weight is 0..65535, or configured; not %s\n",
+		        ctl->argv[1]);
+		return CTL_USAGE;
+	}
+	snprintf(path, sizeof(path), "/v1/servers/%s", ctl->argv[0]);
+	return ctl_post(ctl, path, json_pack("{s:o, s:s*, s:s*}", "weight", value, "service",
+	                                     ctl->service, "pool", ctl->pool));
+}
+
+static int
+ctl_reload(struct ctl *ctl)
+{
+	return ctl_post(ctl, "/v1/reload", json_object());
+}
+
+static int
+ctl_rotate(struct ctl *ctl)
+{
+	return ctl_post(ctl, "/v1/logs/rotate", json_object());
+}
+
+static int
+ctl_log_level(struct ctl *ctl)
+{
+	return ctl_post(ctl, "/v1/log-level", json_pack("{s:s}", "level", ctl->argv[0]));
+}
+
+static int
+ctl_stop(struct ctl *ctl)
+{
+	return ctl_post(ctl, "/v1/stop", json_pack("{s:s}", "how",
+	                                           ctl->argc ? ctl->argv[0] : "graceful"));
+}
+
+static int
+ctl_check(struct ctl *ctl)
+{
+	return ctl_post(ctl, "/v1/checks", json_object());
+}
+
+static int
+ctl_close(struct ctl *ctl)
+{
+	char path[1024] = "/v1/connections";
+	json_t *json;
+	int code;
+
+	ctl_query(path, sizeof(path), "service", ctl->service);
+	ctl_query(path, sizeof(path), "server", ctl->server);
+	ctl_query(path, sizeof(path), "client", ctl->client);
+	json = ctl_get(ctl, "DELETE", path, NULL, &code);
+	if (json)
+		printf("%lld connections closed\n",
+		       (long long)json_integer_value(json_object_get(json, "closed")));
+	json_decref(json);
+	return code;
+}
+
+static int
+ctl_api(struct ctl *ctl)
+{
+	int status = 0;
+	char *answer = ctl_http(ctl, ctl->argv[0], ctl->argv[1], ctl->argc > 2 ? ctl->argv[2] : NULL,
+	                        &status);
+
+	if (!answer)
+		return CTL_FAILED;
+	printf("%s\n", answer);
+	free(answer);
+	return status < 400 ? CTL_OK : CTL_FAILED;
+}
+
+const struct command ctl_commands[] = {
+	{ "status", "", "one look: services, and what is not up; exit status 1 if anything is",
+	  show_status, 0, 0 },
+	{ "services", "[NAME]", "services with their servers, numbers and reasons", show_services, 0, 1 },
+	{ "servers", "[NAME]", "each server over all services", show_servers, 0, 1 },
+	{ "connections", "", "live connections; --service --server --client --limit",
+	  show_connections, 0, 0 },
+	{ "close", "", "closes connections; --service --server --client", ctl_close, 0, 0 },
+	{ "persistence", "[list|clear]", "who is kept on which server; --service --server",
+	  show_persistence, 0, 1 },
+	{ "processes", "", "the processes of this instance", show_processes, 0, 0 },
+	{ "generations", "", "configurations that are alive", show_generations, 0, 0 },
+	{ "checks", "", "what the checks say of each server", show_checks, 0, 0 },
+	{ "check", "", "runs all checks now", ctl_check, 0, 0 },
+	{ "events", "", "what changed lately; --limit", show_events, 0, 0 },
+	{ "drain", "SERVER", "no new clients; persistence is honoured; --service --pool", ctl_drain, 1, 1 },
+	{ "disable", "SERVER", "nothing new at all; --service --pool", ctl_disable, 1, 1 },
+	{ "enable", "SERVER", "as configured again; --service --pool", ctl_enable, 1, 1 },
+	{ "weight", "SERVER N|configured", "another weight; --service --pool", ctl_weight, 2, 2 },
+	{ "reload", "", "reads the configuration anew", ctl_reload, 0, 0 },
+	{ "explain", "SERVICE", "where a client would go, and why; --client", show_explain, 1, 1 },
+	{ "show", "config", "the configuration in use, with file and line", show_config, 1, 1 },
+	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
+	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
+	{ "stop", "[graceful|now]", "ends the daemon", ctl_stop, 0, 1 },
+	{ "api", "METHOD PATH [BODY]", "the answer of the API as it is", ctl_api, 2, 3 },
+	{ NULL, NULL, NULL, NULL, 0, 0 }
+};
+
+static void
+ctl_usage(FILE *out)
+{
+	fprintf(out, "usage: steelyardctl [-s SOCKET] [--json] COMMAND ...\n\n");
+	for (const struct command *command = ctl_commands; command->name; command++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s %s", command->name, command->arguments);
+		fprintf(out, "  %-30s  %s\n", left, command->words);
+	}
+	fprintf(out, "\nThe socket: %s, or $STEELYARD_CONTROL. More: man steelyardctl\n",
+	        RUNSTATEDIR "/steelyard/control");
+}
+
+static int
+ctl_unknown(const char *name)
+{
+	const char *names[sizeof(ctl_commands) / sizeof(*ctl_commands)];
+	const char *near;
+	unsigned n = 0;
+
+	for (; ctl_commands[n].name; n++)
+		names[n] = ctl_commands[n].name;
+	names[n] = NULL;
+	near = text_nearest(name, names);
+	fprintf(stderr, "steelyardctl: no command is called %s%s%s; steelyardctl --help lists them\n",
+	        name, near ? "; did you mean " : "", near ? near : "");
+	return CTL_USAGE;
+}
+
+static int
+ctl_run(struct ctl *ctl, const char *name)
+{
+	for (const struct command *command = ctl_commands; command->name; command++) {
+		if (strcmp(command->name, name) != 0)
+			continue;
+		if (ctl->argc < command->min || ctl->argc > command->max) {
+			fprintf(stderr, "usage: steelyardctl %s %s\n", command->name, command->arguments);
+			return CTL_USAGE;
+		}
+		return command->run(ctl);
+	}
+	return ctl_unknown(name);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
+		{ "service", required_argument, NULL, 'v' }, { "server", required_argument, NULL, 'r' },
+		{ "client", required_argument, NULL, 'c' }, { "pool", required_argument, NULL, 'p' },
+		{ "limit", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
+	};
+	const char *env = getenv("STEELYARD_CONTROL");
+	struct ctl ctl = { .socket = env && *env ? env : RUNSTATEDIR "/steelyard/control",
+	                   .colour = isatty(1) && !getenv("NO_COLOR") };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "s:jhV", options, NULL)) != -1) {
+		switch (c) {
+		case 's': ctl.socket = optarg; break;
+		case 'j': ctl.json = true; break;
+		case 'v': ctl.service = optarg; break;
+		case 'r': ctl.server = optarg; break;
+		case 'c': ctl.client = optarg; break;
+		case 'p': ctl.pool = optarg; break;
+		case 'l': ctl.limit = optarg; break;
+		case 'h': ctl_usage(stdout); return CTL_OK;
+		case 'V': printf("steelyardctl %s\n", PACKAGE_VERSION); return CTL_OK;
+		default: return CTL_USAGE;
+		}
+	}
+	if (optind == argc) {
+		ctl_usage(stderr);
+		return CTL_USAGE;
+	}
+	ctl.argc = argc - optind - 1;
+	ctl.argv = argv + optind + 1;
+	c = ctl_run(&ctl, argv[optind]);
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		fprintf(stderr, "steelyardctl: the output could not be written\n");
+		return CTL_FAILED;
+	}
+	return c;
+}

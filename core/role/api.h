@@ -1,0 +1,40 @@
+/* The handlers of the API, see console_routes.c. */
+#ifndef ROLE_API_H
+#define ROLE_API_H
+
+#ifdef HAVE_CONFIG_H
+#include "config.h"
+#endif
+
+#include "role/console.h"
+
+/* api_look.c */
+void api_status(struct request *request);
+void api_services(struct request *request);
+void api_service(struct request *request);
+void api_servers(struct request *request);
+void api_checks(struct request *request);
+/* api_process.c */
+void api_processes(struct request *request);
+void api_generations(struct request *request);
+void api_config(struct request *request);
+void api_memory(struct request *request);
+/* api_tables.c */
+void api_connections(struct request *request);
+void api_connections_close(struct request *request);
+void api_persistence(struct request *request);
+void api_persistence_clear(struct request *request);
+/* api_act.c */
+void api_wish(struct request *request);
+void api_reload(struct request *request);
+void api_rotate(struct request *request);
+void api_log_level(struct request *request);
+void api_stop(struct request *request);
+void api_check_now(struct request *request);
+/* api_explain.c */
+void api_explain(struct request *request);
+
+/* The service of that name, or NULL after a 404 that names what is near. */
+const struct service *api_find_service(struct request *request, const char *name);
+
+#endif

@@ -1,0 +1,182 @@
+/* What changes things: asked of the master, which alone may. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "base/text.h"
+#include "role/api.h"
+
+static void
+act_done(struct request *request, bool ok, const char *text)
+{
+	if (ok)
+		request_json(request, json_pack("{s:b, s:s}", "ok", 1, "message", text));
+	else
+		request_error(request, 409, "%s", text);
+}
+
+static const char *
+act_arg(struct request *request, const char *name)
+{
+	return json_string_value(json_object_get(request->args, name));
+}
+
+/* All places that a wish for this server goes to: the server's own cell, or one seat. */
+struct wish_place {
+	uint32_t cell;
+	const struct server *server;
+	unsigned found;
+};
+
+static void
+wish_near(struct request *request, const char *name)
+{
+	const struct config *config = request->console->child->current->config;
+	const char **names;
+	const char *near;
+	uint32_t n = 0, at = 0;
+
+	for (uint32_t p = 0; p < config->n_pools; p++)
+		n += config->pools[p].n_servers;
+	names = must_alloc((n + 1) * sizeof(*names));
+	for (uint32_t p = 0; p < config->n_pools; p++)
+		for (uint32_t i = 0; i < config->pools[p].n_servers; i++)
+			names[at++] = config->pools[p].servers[i].name;
+	names[at] = NULL;
+	near = text_nearest(name, names);
+	request_error(request, 404, "there is no such server: %s%s%s", name,
+	              near ? "; did you mean " : "", near ? near : "");
+	free(names);
+}
+
+static struct wish_place
+wish_find(struct request *request, const char *name, const char *pool_name,
+          const struct service *service)
+{
+	const struct config *config = request->console->child->current->config;
+	struct wish_place place = { 0 };
+
+	for (uint32_t p = 0; p < config->n_pools; p++) {
+		const struct pool *pool = &config->pools[p];
+
+		if (pool_name && strcmp(pool->name, pool_name) != 0)
+			continue;
+		if (service && service->target.pool != pool &&
+		    !(service->sorry && service->sorry->pool == pool))
+			continue;
+		for (uint32_t i = 0; i < pool->n_servers; i++) {
+			if (strcmp(pool->servers[i].name, name) != 0)
+				continue;
+			place.found++;
+			place.server = &pool->servers[i];
+			place.cell = !service ? pool->servers[i].cell
+			           : service->target.pool == pool ? service->target.seats[i].cell
+			           : service->sorry->seats[i].cell;
+		}
+	}
+	return place;
+}
+
+static void
+wish_done(struct request *request, bool ok, const char *text)
+{
+	struct board_tally sum;
+	struct wish_place place;
+
+	if (!ok) {
+		request_error(request, 409, "%s", text);
+		return;
+	}
+	place = wish_find(request, request->tail, act_arg(request, "pool"), NULL);
+	if (!place.server) {
+		act_done(request, ok, text);
+		return;
+	}
+	board_sum(request->console->child->board, place.server->cell, &sum);
+	request_json(request, json_pack("{s:b, s:s, s:i}", "ok", 1, "message", text, "active",
+	                                (int)sum.active));
+}
+
+void
+api_wish(struct request *request)
+{
+	const char *wish = act_arg(request, "wish"), *service_name = act_arg(request, "service");
+	json_t *weight = json_object_get(request->args, "weight");
+	const struct service *service = NULL;
+	struct wish_place place;
+	char command[128];
+
+	if (service_name && !(service = api_find_service(request, service_name)))
+		return;
+	place = wish_find(request, request->tail, act_arg(request, "pool"), service);
+	if (!place.found) {
+		wish_near(request, request->tail);
+		return;
+	}
+	if (place.found > 1) {
+		request_error(request, 409, "%u pools have a server %s: say which with \"pool\"",
+		              place.found, request->tail);
+		return;
+	}
+	if (wish && !weight &&
+	    (strcmp(wish, "drain") == 0 || strcmp(wish, "disable") == 0 || strcmp(wish, "enable") == 0)) {
+		snprintf(command, sizeof(command), "%" PRIu32 " %s", place.cell, wish);
+	} else if (!wish && json_is_integer(weight) && json_integer_value(weight) >= 0 &&
+	           json_integer_value(weight) <= 65535) {
+		snprintf(command, sizeof(command), "%" PRIu32 " weight %d", place.cell,
+		         (int)json_integer_value(weight));
+	} else if (!wish && json_is_string(weight) &&
+	           strcmp(json_string_value(weight), "configured") == 0) {
+		snprintf(command, sizeof(command), "%" PRIu32 " weight configured", place.cell);
+	} else {
+		request_error(request, 400, "say \"wish\": \"drain\", \"disable\" or \"enable\"; or "
+		              "\"weight\": 0..65535 or \"configured\"");
+		return;
+	}
+	request_ask(request, CONTROL_COMMAND, COMMAND_WISH, command, wish_done);
+}
+
+void
+api_reload(struct request *request)
+{
+	request_ask(request, CONTROL_COMMAND, COMMAND_RELOAD, "", act_done);
+}
+
+void
+api_rotate(struct request *request)
+{
+	request_ask(request, CONTROL_COMMAND, COMMAND_ROTATE_LOGS, "", act_done);
+}
+
+void
+api_log_level(struct request *request)
+{
+	static const char *const levels[] = { "err", "warn", "info", "debug" };
+	const char *level = act_arg(request, "level");
+
+	for (unsigned i = 0; level && i < 4; i++)
+		if (strcmp(level, levels[i]) == 0) {
+			request_ask(request, CONTROL_COMMAND, COMMAND_LOG_LEVEL, level, act_done);
+			return;
+		}
+	request_error(request, 400, "say \"level\": \"err\", \"warn\", \"info\" or \"debug\"");
+}
+
+void
+api_stop(struct request *request)
+{
+	const char *how = act_arg(request, "how");
+
+	if (how && (strcmp(how, "now") == 0 || strcmp(how, "graceful") == 0))
+		request_ask(request, CONTROL_COMMAND, COMMAND_STOP, how, act_done);
+	else
+		request_error(request, 400, "say \"how\": \"now\" or \"graceful\"");
+}
+
+void
+api_check_now(struct request *request)
+{
+	request_ask(request, CONTROL_ASK, ASK_CHECK_NOW, "", act_done);
+}

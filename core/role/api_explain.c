@@ -1,0 +1,181 @@
+/* `explain`: the real pick for a client, run here against the same board and the same configuration,
+ * with a note on each server. Nothing changes by it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/must.h"
+#include "base/text.h"
+#include "role/api.h"
+#include "share/persist.h"
+#include "share/source.h"
+#include "way/choose.h"
+
+__attribute__((format(printf, 2, 3))) static void
+explain_step(json_t *steps, const char *format, ...)
+{
+	char words[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(words, sizeof(words), format, args);
+	va_end(args);
+	json_array_append_new(steps, json_string(words));
+}
+
+/* What stands in the client's way before a server is chosen. */
+static enum reason
+explain_limits(struct request *request, const struct service *service, const struct sy_addr *client,
+               json_t *steps)
+{
+	const struct service_settings *set = &service->settings;
+	struct board *board = request->console->child->board;
+	uint32_t active = board_active(board, service->cell);
+	struct source_count source;
+	enum reason admits = choose_admits(service, client);
+
+	if (admits != REASON_NONE) {
+		explain_step(steps, "refused: %s", reason_rows[admits].words);
+		return admits;
+	}
+	if (set->max_connections) {
+		explain_step(steps, "max-connections: %" PRIu32 " of %" PRIu32 " open", active,
+		             set->max_connections);
+		if (active >= set->max_connections)
+			return REASON_SERVICE_FULL;
+	}
+	if (set->max_connections_per_source) {
+		source = source_look(board, service->id, client, request->console->child->now_ms);
+		explain_step(steps, "max-connections-per-source: this address has %" PRIu32
+		             " of %" PRIu32 " open", source.active, set->max_connections_per_source);
+		if (source.active >= set->max_connections_per_source)
+			return REASON_SOURCE_FULL;
+	}
+	return REASON_NONE;
+}
+
+static void
+explain_persistence(struct request *request, const struct service *service,
+                    const struct sy_facts *facts, json_t *steps)
+{
+	const struct sy_persistence *ops;
+	struct sy_persist_life life = service->life;
+	struct sy_key key = { 0 };
+	char words[128] = "";
+	uint64_t server;
+
+	if (!service->persistence.module) {
+		explain_step(steps, "persistence: none; each connection is balanced anew");
+		return;
+	}
+	ops = service->persistence.module->ops;
+	ops->key(service->persistence.conf, facts, &key);
+	if (key.len == 0) {
+		explain_step(steps, "persistence: this client has no key");
+		return;
+	}
+	if (ops->print)
+		ops->print(service->persistence.conf, &key, words, sizeof(words));
+	life.refresh = false; /* looking must not lengthen its life */
+	server = persist_find(request->console->child->board, request->console->child->row,
+	                      service->id, &key, &life, request->console->child->now_ms);
+	if (!server) {
+		explain_step(steps, "persistence: no entry for %s", words);
+		return;
+	}
+	for (uint32_t i = 0; i < service->target.pool->n_servers; i++)
+		if (service->target.pool->servers[i].id == server)
+			explain_step(steps, "persistence: %s has an entry for server %s", words,
+			             service->target.pool->servers[i].name);
+}
+
+static json_t *
+explain_servers(struct request *request, const struct service *service,
+                const struct choose_trace *trace)
+{
+	json_t *list = json_array();
+
+	for (uint32_t i = 0; i < trace->n; i++) {
+		const struct choose_note *note = &trace->notes[i];
+		struct cell_health health;
+		const char *state = seat_state(request->console, service, note->seat, &health);
+
+		json_array_append_new(list, json_pack(
+			"{s:s, s:s, s:i, s:i, s:b, s:b, s:b, s:s}",
+			"name", note->seat->server->name, "state", state,
+			"active", (int)board_active(request->console->child->board, note->seat->cell),
+			"weight", (int)note->seat->server->weight,
+			"offered", note->offered, "chosen", note->chosen, "sorry", note->sorry,
+			"why", note->words));
+	}
+	return list;
+}
+
+static void
+explain_run(struct request *request, const struct service *service, const struct sy_addr *client)
+{
+	struct lineup lineup, sorry;
+	struct choose_trace trace = { 0 };
+	struct sy_facts facts = { .client = *client };
+	struct choice choice = { 0 };
+	json_t *steps = json_array();
+	enum reason limit;
+	char outcome[512], address[ADDR_TEXT_SIZE];
+	struct choose_ask ask = {
+		.service = service, .lineup = &lineup, .sorry = service->sorry ? &sorry : NULL,
+		.board = request->console->child->board, .row = request->console->child->row,
+		.facts = &facts, .now_ms = request->console->child->now_ms, .random = clock_us(),
+		.look_only = true, .trace = &trace,
+	};
+
+	if (service->n_listeners)
+		facts.service = service->listeners[0].addr;
+	trace.room = service->target.pool->n_servers + (service->sorry ? service->sorry->pool->n_servers : 0);
+	trace.notes = must_alloc(trace.room * sizeof(*trace.notes));
+	memset(trace.notes, 0, trace.room * sizeof(*trace.notes));
+	limit = explain_limits(request, service, client, steps);
+	explain_persistence(request, service, &facts, steps);
+	lineup_init(&lineup, service, &service->target);
+	if (service->sorry)
+		lineup_init(&sorry, service, service->sorry);
+	choose(&ask, &choice);
+	if (trace.words[0])
+		explain_step(steps, "%s", trace.words);
+	addr_ip_text(client, address);
+	if (limit != REASON_NONE)
+		snprintf(outcome, sizeof(outcome), "%s is refused by %s: %s", address, service->name,
+		         reason_rows[limit].words);
+	else if (choice.seat)
+		snprintf(outcome, sizeof(outcome), "%s goes to %s of %s: %s", address,
+		         choice.seat->server->name, choice.target->pool->name, choose_why_words[choice.why]);
+	else
+		snprintf(outcome, sizeof(outcome), "%s gets no server of %s: %s", address, service->name,
+		         reason_rows[choice.reason].words);
+	request_json(request, json_pack("{s:s, s:s, s:s?, s:o, s:o}", "outcome", outcome,
+	                                "service", service->name, "server",
+	                                limit == REASON_NONE && choice.seat ? choice.seat->server->name : NULL,
+	                                "steps", steps,
+	                                "servers", explain_servers(request, service, &trace)));
+	lineup_free(&lineup);
+	if (service->sorry)
+		lineup_free(&sorry);
+	free(trace.notes);
+}
+
+void
+api_explain(struct request *request)
+{
+	const struct service *service = api_find_service(request, request_query(request, "service"));
+	const char *text = request_query(request, "client");
+	struct sy_addr client;
+
+	if (!service)
+		return;
+	if (!text || !addr_parse(text, &client))
+		request_error(request, 400, "client= is an address such as 192.0.2.7 or 2001:db8::1, "
+		              "not %s", text ? text : "nothing");
+	else
+		explain_run(request, service, &client);
+}

@@ -1,0 +1,193 @@
+/* Live connections (asked of the workers) and persistence (read from the board). */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "role/api.h"
+#include "share/persist.h"
+
+/* The filter as the workers read it; false after a 400. */
+static bool
+tables_filter(struct request *request, char *out, size_t len)
+{
+	static const char *const names[] = { "service", "server", "client", "limit" };
+	size_t used = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		const char *value = request_query(request, names[i]);
+		int n;
+
+		if (!value)
+			continue;
+		if (strpbrk(value, " \t\r\n")) {
+			request_error(request, 400, "%s= may not hold blanks", names[i]);
+			return false;
+		}
+		n = snprintf(out + used, len - used, "%s%s=%s", used ? " " : "", names[i], value);
+		if (n < 0 || (size_t)n >= len - used) {
+			request_error(request, 400, "the filter is too long");
+			return false;
+		}
+		used += (size_t)n;
+	}
+	return true;
+}
+
+static void
+connections_done(struct request *request, bool ok, const char *text)
+{
+	(void)ok;
+	(void)text;
+	request_json(request, json_pack("{s:o}", "connections",
+	                                request->gathered ? json_incref(request->gathered)
+	                                                  : json_array()));
+}
+
+void
+api_connections(struct request *request)
+{
+	char filter[1024];
+
+	if (tables_filter(request, filter, sizeof(filter)))
+		request_ask(request, CONTROL_ASK, ASK_CONNECTIONS, filter, connections_done);
+}
+
+static void
+close_done(struct request *request, bool ok, const char *text)
+{
+	json_int_t n = 0;
+	size_t i;
+	json_t *part;
+
+	(void)ok;
+	(void)text;
+	json_array_foreach(request->gathered, i, part)
+		n += json_integer_value(json_object_get(part, "closed"));
+	request_json(request, json_pack("{s:I}", "closed", n));
+}
+
+void
+api_connections_close(struct request *request)
+{
+	char filter[1024];
+
+	if (!request_query(request, "service") && !request_query(request, "server") &&
+	    !request_query(request, "client")) {
+		request_error(request, 400, "say which: ?service=, ?server= or ?client=");
+		return;
+	}
+	if (tables_filter(request, filter, sizeof(filter)))
+		request_ask(request, CONTROL_ASK, ASK_CLEAR_CONNECTIONS, filter, close_done);
+}
+
+struct persistence_walk {
+	struct request *request;
+	const struct config *config;
+	const struct service *service;
+	const char *server;
+	json_t *list;
+	uint64_t limit, left_out, now_ms;
+};
+
+static const char *
+persistence_server(const struct config *config, uint64_t id)
+{
+	for (uint32_t p = 0; p < config->n_pools; p++)
+		for (uint32_t i = 0; i < config->pools[p].n_servers; i++)
+			if (config->pools[p].servers[i].id == id)
+				return config->pools[p].servers[i].name;
+	return NULL;
+}
+
+static bool
+persistence_each(void *context, const struct persist_entry_view *entry)
+{
+	struct persistence_walk *walk = context;
+	const struct service *service = walk->service;
+	const struct sy_persistence *ops;
+	const char *server = persistence_server(walk->config, entry->server);
+	char key[128] = "";
+
+	for (uint32_t i = 0; !service && i < walk->config->n_services; i++)
+		if (walk->config->services[i].id == entry->group)
+			service = &walk->config->services[i];
+	if (!service || service->id != entry->group || !service->persistence.module)
+		return true;
+	if (walk->server && (!server || strcmp(server, walk->server) != 0))
+		return true;
+	if (json_array_size(walk->list) >= walk->limit) {
+		walk->left_out++;
+		return true;
+	}
+	ops = service->persistence.module->ops;
+	if (ops->print)
+		ops->print(service->persistence.conf, &entry->key, key, sizeof(key));
+	json_array_append_new(walk->list, json_pack(
+		"{s:s, s:s, s:s, s:I, s:I, s:I}", "service", service->name, "key", key,
+		"server", server ? server : "(gone)",
+		"age_ms", (json_int_t)(walk->now_ms - entry->created_ms),
+		"idle_ms", (json_int_t)(walk->now_ms - entry->used_ms),
+		"left_ms", (json_int_t)(entry->expires_ms - walk->now_ms)));
+	return true;
+}
+
+void
+api_persistence(struct request *request)
+{
+	struct child *child = request->console->child;
+	const char *name = request_query(request, "service");
+	struct persistence_walk walk = {
+		.request = request, .config = child->current->config,
+		.server = request_query(request, "server"),
+		.limit = request_number(request, "limit", 1000), .now_ms = clock_ms(),
+	};
+	size_t used, capacity;
+
+	if (name) {
+		walk.service = api_find_service(request, name);
+		if (!walk.service)
+			return;
+	}
+	walk.list = json_array();
+	persist_each(child->board, walk.now_ms, persistence_each, &walk);
+	persist_usage(child->board, walk.now_ms, &used, &capacity);
+	request_json(request, json_pack("{s:o, s:I, s:I, s:I}", "entries", walk.list, "left_out",
+	                                (json_int_t)walk.left_out, "used", (json_int_t)used,
+	                                "capacity", (json_int_t)capacity));
+}
+
+void
+api_persistence_clear(struct request *request)
+{
+	struct child *child = request->console->child;
+	const struct config *config = child->current->config;
+	const char *service_name = request_query(request, "service");
+	const char *server_name = request_query(request, "server");
+	const struct service *service = NULL;
+	size_t n = 0;
+	bool found = false;
+
+	if (service_name) {
+		service = api_find_service(request, service_name);
+		if (!service)
+			return;
+	}
+	if (!server_name) {
+		n = persist_clear(child->board, child->row, service ? service->id : 0, 0, NULL);
+		request_json(request, json_pack("{s:I}", "cleared", (json_int_t)n));
+		return;
+	}
+	for (uint32_t p = 0; p < config->n_pools; p++)
+		for (uint32_t i = 0; i < config->pools[p].n_servers; i++)
+			if (strcmp(config->pools[p].servers[i].name, server_name) == 0) {
+				found = true;
+				n += persist_clear(child->board, child->row, service ? service->id : 0,
+				                   config->pools[p].servers[i].id, NULL);
+			}
+	if (found)
+		request_json(request, json_pack("{s:I}", "cleared", (json_int_t)n));
+	else
+		request_error(request, 404, "there is no server %s", server_name);
+}

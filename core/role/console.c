@@ -1,0 +1,137 @@
+/* See console.h. Here: the role itself. */
+#include "role/console.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/must.h"
+#include "role/roles.h"
+
+static struct console the_console;
+
+static int
+console_prepare(struct child *child, struct generation *generation, struct sy_err *err)
+{
+	(void)child;
+	(void)err;
+	view_prepare(generation);
+	return 0;
+}
+
+static void
+console_switched(struct child *child, struct generation *old)
+{
+	struct console *console = child->run;
+
+	if (old)
+		event_add(console, "generation %llu is in use, after %llu",
+		          (unsigned long long)child->current->number,
+		          (unsigned long long)old->number);
+	else
+		event_add(console, "started with generation %llu",
+		          (unsigned long long)child->current->number);
+	/* The console holds nothing: the old generation may go at once. */
+}
+
+static void
+console_listen(struct child *child, uint64_t listener, unsigned slot, int fd)
+{
+	if (slot != 0) {
+		close(fd);
+		return;
+	}
+	entrance_open(child->run, listener, fd, listener == 0);
+}
+
+static void
+console_unlisten(struct child *child, uint64_t listener, unsigned slot)
+{
+	(void)slot;
+	entrance_close(child->run, listener);
+}
+
+/* Where a listener of the workers really is: the master tells once it is bound. */
+static void
+console_address(struct console *console, const struct control_message *message)
+{
+	struct address *address = NULL;
+
+	for (unsigned i = 0; i < console->n_addresses; i++)
+		if (console->addresses[i].listener == message->record.id)
+			address = &console->addresses[i];
+	if (!address) {
+		console->addresses = must_realloc(console->addresses, (console->n_addresses + 1) *
+		                                                      sizeof(*address));
+		address = &console->addresses[console->n_addresses++];
+		address->listener = message->record.id;
+	}
+	snprintf(address->text, sizeof(address->text), "%.63s", message->text);
+}
+
+static void
+console_message(struct child *child, struct control_message *message)
+{
+	struct console *console = child->run;
+
+	switch (message->record.type) {
+	case CONTROL_LISTEN:
+		console_address(console, message);
+		break;
+	case CONTROL_CHANGED:
+		event_changed(console, (uint32_t)message->record.id);
+		break;
+	case CONTROL_ANSWER:
+	case CONTROL_DONE:
+		requests_message(console, message);
+		break;
+	default:
+		log_warn("record of type %u is not for the console", message->record.type);
+	}
+}
+
+static void
+console_stop(struct child *child, bool graceful, uint64_t grace_ms)
+{
+	struct console *console = child->run;
+
+	(void)graceful;
+	(void)grace_ms;
+	requests_expire(console, true);
+	entrances_run(console);
+	for (unsigned i = 0; i < CONSOLE_LISTENERS; i++)
+		if (console->entrances[i].daemon)
+			entrance_close(console, console->entrances[i].listener);
+	child_exit(child);
+}
+
+static void
+console_beat(struct child *child)
+{
+	requests_expire(child->run, false);
+	view_beat(child->run);
+}
+
+static const struct child_ops console_ops = {
+	.role = "console",
+	.prepare = console_prepare,
+	.switched = console_switched,
+	.listen = console_listen,
+	.unlisten = console_unlisten,
+	.message = console_message,
+	.stop = console_stop,
+	.beat = console_beat,
+};
+
+int
+console_main(int argc, char **argv)
+{
+	struct child child = { .row = ROW_CONSOLE, .run = &the_console };
+
+	(void)argc;
+	(void)argv;
+	the_console.child = &child;
+	the_console.events = must_alloc(CONSOLE_EVENTS * sizeof(struct event));
+	link_init(&the_console.waiting);
+	return child_run(&child, &console_ops);
+}

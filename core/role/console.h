@@ -1,0 +1,129 @@
+/* The console: an unprivileged process that tells what it reads from the board and asks the master
+ * for what must be done. HTTP comes in over a UNIX socket (may change things; the file's permissions
+ * are the access control) and over loopback TCP (may only look).
+ *
+ * A request that needs an answer of other processes waits: the connection is suspended, the question
+ * has a number, and the DONE of that number goes on with it. */
+#ifndef ROLE_CONSOLE_H
+#define ROLE_CONSOLE_H
+
+#include <jansson.h>
+#include <microhttpd.h>
+
+#include "role/child.h"
+
+enum {
+	CONSOLE_LISTENERS = 16,
+	CONSOLE_EVENTS = 512,
+	CONSOLE_BODY = 65536,     /* most bytes of a request's body */
+	CONSOLE_WAIT_MS = 60000,  /* for other processes to answer */
+};
+
+/* A state change, kept for those who ask what happened. */
+struct event {
+	uint64_t wall_ms;
+	char words[200];
+};
+
+/* Per service, in service->run: rates, measured once a second. */
+struct service_view {
+	uint64_t last_total;
+	uint64_t last_ms;
+	double rate;
+};
+
+struct entrance {                     /* a socket that people come in by */
+	struct console *console;
+	uint64_t listener;        /* 0: the control socket */
+	int fd;
+	struct MHD_Daemon *daemon;
+	ev_io io;
+	ev_timer timer;
+	bool may_change;
+};
+
+struct address {                  /* where a listener of the workers really is */
+	uint64_t listener;
+	char text[64];
+};
+
+struct console {
+	struct child *child;
+	struct entrance entrances[CONSOLE_LISTENERS];
+	struct address *addresses;
+	unsigned n_addresses;
+	struct event *events;     /* a ring of CONSOLE_EVENTS */
+	uint64_t n_events;        /* ever */
+	struct link waiting;      /* requests that wait for an answer */
+	uint64_t questions;       /* the number of the last one */
+};
+
+struct request {
+	struct link link;         /* in console->waiting */
+	struct console *console;
+	struct MHD_Connection *connection;
+	struct entrance *entrance;
+	const struct route *route;
+	char *tail;               /* what the * of the route's path stood for, decoded */
+	char body[CONSOLE_BODY + 1];
+	size_t body_len;
+	bool too_big;
+	json_t *args;             /* the body, when it was a JSON object; else NULL */
+	unsigned status;          /* 0: not answered yet */
+	json_t *answer;           /* or text */
+	char *text;
+	bool waits, suspended;
+	uint64_t question;
+	uint64_t until_ms;
+	json_t *gathered;         /* arrays that processes sent, merged */
+	void (*done)(struct request *request, bool ok, const char *text);
+};
+
+struct route {
+	const char *method, *path;
+	bool changes;             /* only through the control socket */
+	void (*handle)(struct request *request);
+	const char *doc;
+};
+
+/* console_routes.c: all of them, NULL path at the end. */
+extern const struct route console_routes[];
+
+/* console_http.c */
+void entrance_open(struct console *console, uint64_t listener, int fd, bool may_change);
+void entrance_close(struct console *console, uint64_t listener);
+void entrances_run(struct console *console); /* after requests were resumed */
+
+/* console_request.c: how a handler answers. Exactly one of these. */
+void request_json(struct request *request, json_t *answer);       /* takes the reference */
+void request_text(struct request *request, char *text);           /* takes the memory */
+__attribute__((format(printf, 3, 4))) void request_error(struct request *request, unsigned status,
+                                                         const char *format, ...);
+/* Or it asks the master (COMMAND, ASK), and `done` answers later. */
+void request_ask(struct request *request, enum control_type type, uint64_t what, const char *text,
+                 void (*done)(struct request *request, bool ok, const char *text));
+const char *request_query(struct request *request, const char *name);  /* ?name=value or NULL */
+/* The number in ?name=, or `otherwise`. */
+uint64_t request_number(struct request *request, const char *name, uint64_t otherwise);
+/* Answers that arrive, and those that never do. */
+void requests_message(struct console *console, struct control_message *message);
+void requests_expire(struct console *console, bool all);
+void request_end(struct request *request);
+
+/* console_view.c: states in words, from the board. */
+const char *service_state(struct console *console, const struct service *service, char *why,
+                          size_t len);
+const char *seat_state(struct console *console, const struct service *service,
+                       const struct seat *seat, struct cell_health *health);
+json_t *view_service(struct console *console, const struct service *service);
+json_t *view_seat(struct console *console, const struct service *service,
+                  const struct target *target, const struct seat *seat);
+void view_prepare(struct generation *generation);
+void view_beat(struct console *console);
+
+/* console_events.c */
+__attribute__((format(printf, 2, 3))) void event_add(struct console *console, const char *format, ...);
+void event_changed(struct console *console, uint32_t cell);
+json_t *events_json(struct console *console, unsigned limit);
+
+#endif

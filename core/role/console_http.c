@@ -1,0 +1,256 @@
+/* HTTP by libmicrohttpd, driven by our loop: each entrance has a daemon whose epoll descriptor is watched
+ * like any other. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/must.h"
+#include "role/console.h"
+
+static bool
+http_route_fits(const struct route *route, const char *path, char **tail)
+{
+	size_t len = strlen(route->path);
+
+	if (len && route->path[len - 1] == '*') {
+		if (strncmp(path, route->path, len - 1) != 0 || !path[len - 1])
+			return false;
+		free(*tail);
+		*tail = strdup(path + len - 1);
+		return *tail != NULL;
+	}
+	return strcmp(path, route->path) == 0;
+}
+
+/* Finds the route, or answers why there is none. */
+static void
+http_route(struct request *request, const char *method, const char *path)
+{
+	bool known = false;
+
+	for (const struct route *route = console_routes; route->path; route++) {
+		if (!http_route_fits(route, path, &request->tail))
+			continue;
+		known = true;
+		if (strcmp(route->method, method) != 0)
+			continue;
+		if (route->changes && !request->entrance->may_change) {
+			request_error(request, 403, "%s %s changes things: it is only answered on the "
+			              "control socket", method, path);
+			return;
+		}
+		request->route = route;
+		return;
+	}
+	if (known)
+		request_error(request, 405, "%s is not for %s", method, path);
+	else
+		request_error(request, 404, "there is no %s; GET /v1 lists what there is", path);
+}
+
+static enum MHD_Result
+http_send(struct request *request)
+{
+	struct MHD_Response *response;
+	enum MHD_Result result;
+	const char *type = "text/plain; charset=utf-8";
+	char *bytes = request->text;
+
+	if (request->answer) {
+		bytes = json_dumps(request->answer, JSON_COMPACT | JSON_REAL_PRECISION(6));
+		type = "application/json";
+	}
+	if (!bytes)
+		bytes = strdup("");
+	request->text = NULL;
+	response = MHD_create_response_from_buffer(strlen(bytes), bytes, MHD_RESPMEM_MUST_FREE);
+	if (!response)
+		return MHD_NO;
+	MHD_add_response_header(response, "Content-Type", type);
+	MHD_add_response_header(response, "Cache-Control", "no-store");
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	result = MHD_queue_response(request->connection, request->status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* A browser of another site must not reach us by a name of its own (DNS rebinding). */
+static bool
+http_host_ok(struct request *request)
+{
+	const char *host = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Host");
+	const char *allowed[] = { "localhost", "127.", "[::1]", "steelyard", NULL };
+
+	if (request->entrance->may_change || !host)
+		return true;
+	for (unsigned i = 0; allowed[i]; i++)
+		if (strncmp(host, allowed[i], strlen(allowed[i])) == 0)
+			return true;
+	return false;
+}
+
+static void
+http_handle(struct request *request)
+{
+	json_error_t problem;
+
+	if (request->too_big) {
+		request_error(request, 413, "the body is over %d bytes", CONSOLE_BODY);
+		return;
+	}
+	if (request->body_len) {
+		request->args = json_loadb(request->body, request->body_len, 0, &problem);
+		if (!json_is_object(request->args)) {
+			request_error(request, 400, "the body is not a JSON object: %s",
+			              request->args ? "it is of another type" : problem.text);
+			return;
+		}
+	}
+	request->route->handle(request);
+}
+
+static enum MHD_Result
+http_access(void *context, struct MHD_Connection *connection, const char *path, const char *method,
+            const char *version, const char *data, size_t *len, void **state)
+{
+	struct request *request = *state;
+
+	(void)version;
+	if (!request) {
+		request = calloc(1, sizeof(*request));
+		if (!request)
+			return MHD_NO;
+		*state = request;
+		link_init(&request->link);
+		request->entrance = context;
+		request->console = request->entrance->console;
+		request->connection = connection;
+		if (!http_host_ok(request))
+			request_error(request, 403, "this Host is not one of ours");
+		else if (!request->console->child->current)
+			request_error(request, 503, "no configuration is in use yet");
+		else
+			http_route(request, method, path);
+		return MHD_YES;
+	}
+	if (*len) {
+		size_t n = *len;
+
+		if (n > CONSOLE_BODY - request->body_len) {
+			request->too_big = true;
+			n = 0;
+		}
+		memcpy(request->body + request->body_len, data, n);
+		request->body_len += n;
+		*len = 0;
+		return MHD_YES;
+	}
+	if (!request->status && !request->waits)
+		http_handle(request);
+	if (request->status)
+		return http_send(request);
+	if (!request->suspended) {
+		request->suspended = true;
+		MHD_suspend_connection(connection);
+	}
+	return MHD_YES;
+}
+
+static void
+http_completed(void *context, struct MHD_Connection *connection, void **state,
+               enum MHD_RequestTerminationCode how)
+{
+	(void)context;
+	(void)connection;
+	(void)how;
+	if (*state)
+		request_end(*state);
+	*state = NULL;
+}
+
+static void
+entrance_run(struct entrance *entrance)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	MHD_run(entrance->daemon);
+	ev_timer_stop(entrance->console->child->loop, &entrance->timer);
+	if (MHD_get_timeout(entrance->daemon, &ms) == MHD_YES) {
+		ev_timer_set(&entrance->timer, (double)ms / 1000, 0);
+		ev_timer_start(entrance->console->child->loop, &entrance->timer);
+	}
+}
+
+static void
+entrance_readable(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	entrance_run(container_of(io, struct entrance, io));
+}
+
+static void
+entrance_due(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	entrance_run(container_of(timer, struct entrance, timer));
+}
+
+void
+entrances_run(struct console *console)
+{
+	for (unsigned i = 0; i < CONSOLE_LISTENERS; i++)
+		if (console->entrances[i].daemon)
+			entrance_run(&console->entrances[i]);
+}
+
+void
+entrance_open(struct console *console, uint64_t listener, int fd, bool may_change)
+{
+	const union MHD_DaemonInfo *info;
+	struct entrance *entrance = NULL;
+
+	entrance_close(console, listener);
+	for (unsigned i = 0; i < CONSOLE_LISTENERS && !entrance; i++)
+		if (!console->entrances[i].daemon)
+			entrance = &console->entrances[i];
+	if (!entrance) {
+		log_err("console: more than %d addresses to listen on", CONSOLE_LISTENERS);
+		close(fd);
+		return;
+	}
+	*entrance = (struct entrance){ .console = console, .listener = listener, .fd = fd,
+	                       .may_change = may_change };
+	entrance->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, http_access, entrance,
+		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, 512u,
+		MHD_OPTION_CONNECTION_TIMEOUT, 30u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384,
+		MHD_OPTION_NOTIFY_COMPLETED, http_completed, NULL, MHD_OPTION_END);
+	if (!entrance->daemon) {
+		log_err("console: the HTTP server does not start on its socket");
+		close(fd);
+		return;
+	}
+	info = MHD_get_daemon_info(entrance->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	must(info != NULL);
+	ev_io_init(&entrance->io, entrance_readable, info->epoll_fd, EV_READ);
+	ev_timer_init(&entrance->timer, entrance_due, 0, 0);
+	ev_io_start(console->child->loop, &entrance->io);
+}
+
+void
+entrance_close(struct console *console, uint64_t listener)
+{
+	for (unsigned i = 0; i < CONSOLE_LISTENERS; i++) {
+		struct entrance *entrance = &console->entrances[i];
+
+		if (!entrance->daemon || entrance->listener != listener)
+			continue;
+		ev_io_stop(console->child->loop, &entrance->io);
+		ev_timer_stop(console->child->loop, &entrance->timer);
+		MHD_stop_daemon(entrance->daemon); /* closes the socket, too */
+		entrance->daemon = NULL;
+	}
+}

@@ -1,0 +1,257 @@
+/* Services and servers as an operator sees them: states in words, numbers from the board. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "role/console.h"
+#include "way/reasons.h"
+
+static const char *const transport_names[] = { "tcp", "udp" };
+
+void
+view_prepare(struct generation *generation)
+{
+	struct config *config = generation->config;
+
+	for (uint32_t i = 0; i < config->n_services; i++)
+		config->services[i].run = arena_new_of(generation->arena, struct service_view);
+}
+
+void
+view_beat(struct console *console)
+{
+	struct config *config;
+	uint64_t now_ms = console->child->now_ms;
+
+	if (!console->child->current)
+		return;
+	config = console->child->current->config;
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		struct service_view *view = config->services[i].run;
+		struct board_tally sum;
+
+		board_sum(console->child->board, config->services[i].cell, &sum);
+		if (view->last_ms && now_ms > view->last_ms && sum.total >= view->last_total)
+			view->rate = (double)(sum.total - view->last_total) * 1000 /
+			             (double)(now_ms - view->last_ms);
+		view->last_total = sum.total;
+		view->last_ms = now_ms;
+	}
+}
+
+static uint32_t
+view_wish(struct console *console, const struct seat *seat)
+{
+	uint32_t server = board_cell_at(console->child->board, seat->server->cell)->wish;
+	uint32_t here = board_cell_at(console->child->board, seat->cell)->wish;
+
+	return server > here ? server : here;
+}
+
+static uint32_t
+view_weight(struct console *console, const struct seat *seat)
+{
+	uint32_t here = board_cell_at(console->child->board, seat->cell)->wish_weight_plus_1;
+	uint32_t server = board_cell_at(console->child->board, seat->server->cell)->wish_weight_plus_1;
+
+	return here ? here - 1 : server ? server - 1 : seat->server->weight;
+}
+
+/* The word that stands for a seat; health is what the checker wrote. */
+const char *
+seat_state(struct console *console, const struct service *service, const struct seat *seat,
+           struct cell_health *health)
+{
+	uint32_t wish = view_wish(console, seat);
+
+	board_health_read(board_cell_at(console->child->board, seat->cell), health);
+	if (service->n_monitors == 0)
+		health->health = HEALTH_UNCHECKED;
+	if (wish == WISH_DISABLE)
+		return "disabled";
+	if (health->health == HEALTH_DOWN)
+		return service->settings.optional && health->up_since_ms == 0 ? "unused" : "down";
+	if (wish == WISH_DRAIN || view_weight(console, seat) == 0)
+		return "drain";
+	switch ((enum board_health)health->health) {
+	case HEALTH_UNKNOWN:
+		return "unknown";
+	case HEALTH_UP:
+		return "up";
+	case HEALTH_DRAINING:
+		return "draining";
+	case HEALTH_DOWN:
+		return "down";
+	case HEALTH_UNCHECKED:
+		return "unchecked";
+	}
+	return "unknown";
+}
+
+static unsigned
+view_usable(struct console *console, const struct service *service, const struct target *target,
+            const char **first_reason, char *buffer, size_t len)
+{
+	unsigned usable = 0;
+
+	for (uint32_t i = 0; i < target->pool->n_servers; i++) {
+		struct cell_health health;
+		const char *state = seat_state(console, service, &target->seats[i], &health);
+
+		if (strcmp(state, "up") == 0 || strcmp(state, "unchecked") == 0 ||
+		    strcmp(state, "unknown") == 0) {
+			usable++;
+		} else if (!*first_reason && health.reason[0] && strcmp(state, "down") == 0) {
+			snprintf(buffer, len, "%s: %s", target->seats[i].server->name, health.reason);
+			*first_reason = buffer;
+		}
+	}
+	return usable;
+}
+
+const char *
+service_state(struct console *console, const struct service *service, char *why, size_t len)
+{
+	const struct target *target = &service->target;
+	uint32_t wanted = service->settings.minimum_up ? service->settings.minimum_up : 1;
+	uint32_t n = target->pool->n_servers;
+	char buffer[256], sorry_buffer[256];
+	const char *reason = NULL, *sorry_reason = NULL;
+	unsigned usable;
+
+	why[0] = '\0';
+	if (!service->settings.enabled)
+		return "disabled";
+	usable = view_usable(console, service, target, &reason, buffer, sizeof(buffer));
+	if (usable == n)
+		return "up";
+	if (usable >= wanted) {
+		snprintf(why, len, "%u of %u servers take new clients%s%s", usable, n,
+		         reason ? "; " : "", reason ? reason : "");
+		return "degraded";
+	}
+	if (service->settings.optional && usable == 0) {
+		snprintf(why, len, "optional, and no server answers");
+		return "unused";
+	}
+	snprintf(why, len, "%u of %u servers take new clients, %u are wanted%s%s", usable, n, wanted,
+	         reason ? "; " : "", reason ? reason : "");
+	if (service->sorry && view_usable(console, service, service->sorry, &sorry_reason, sorry_buffer,
+	                                  sizeof(sorry_buffer)) > 0)
+		return "sorry";
+	return "down";
+}
+
+/* What a cell has counted, as members of `object`. */
+static void
+view_counts(struct console *console, uint32_t cell, json_t *object)
+{
+	struct board_tally sum;
+
+	board_sum(console->child->board, cell, &sum);
+	json_object_set_new(object, "active", json_integer(sum.active));
+	json_object_set_new(object, "total", json_integer((json_int_t)sum.total));
+	json_object_set_new(object, "bytes_up", json_integer((json_int_t)sum.bytes_up));
+	json_object_set_new(object, "bytes_down", json_integer((json_int_t)sum.bytes_down));
+	json_object_set_new(object, "connect_failures", json_integer((json_int_t)sum.connect_failures));
+	json_object_set_new(object, "refused", json_integer(sum.refused));
+	json_object_set_new(object, "failed", json_integer((json_int_t)sum.failed));
+	json_object_set_new(object, "response_us", json_integer(sum.response_us));
+}
+
+json_t *
+view_seat(struct console *console, const struct service *service, const struct target *target,
+          const struct seat *seat)
+{
+	struct cell_health health;
+	char address[ADDR_TEXT_SIZE];
+	struct sy_addr addr = seat->server->addr;
+	const char *state = seat_state(console, service, seat, &health);
+	json_t *json;
+
+	addr.port = target_port(target, seat->server, 0);
+	if (addr.port)
+		addr_text(&addr, address);
+	else
+		addr_ip_text(&addr, address); /* the port that the client used */
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:b}",
+	                 "name", seat->server->name, "pool", target->pool->name, "address", address,
+	                 "state", state, "why", health.reason,
+	                 "since", (json_int_t)health.since_wall_ms,
+	                 "changes", (json_int_t)health.changes,
+	                 "weight", (int)view_weight(console, seat),
+	                 "weight_configured", (int)seat->server->weight,
+	                 "latency_us", (json_int_t)health.latency_us,
+	                 "sorry", service->sorry == target);
+	if (json)
+		view_counts(console, seat->cell, json);
+	return json;
+}
+
+static void
+view_listeners(struct console *console, const struct service *service, json_t *list)
+{
+	for (uint32_t i = 0; i < service->n_listeners; i++) {
+		char configured[ADDR_TEXT_SIZE];
+		const char *text = addr_text(&service->listeners[i].addr, configured);
+
+		for (unsigned k = 0; k < console->n_addresses; k++)
+			if (console->addresses[k].listener == service->listeners[i].id)
+				text = console->addresses[k].text;
+		json_array_append_new(list, json_pack("{s:s, s:s}", "address", text, "transport",
+		                                      transport_names[service->listeners[i].transport]));
+	}
+}
+
+static json_t *
+view_reasons(struct console *console, const struct service *service)
+{
+	json_t *json = json_object();
+
+	for (unsigned reason = 0; reason < REASONS_END; reason++) {
+		uint64_t n = 0;
+
+		for (unsigned row = 0; row < BOARD_ROWS; row++)
+			n += board_reasons(console->child->board, row, service->cell)[reason];
+		if (n)
+			json_object_set_new(json, reason_rows[reason].name, json_integer((json_int_t)n));
+	}
+	return json;
+}
+
+json_t *
+view_service(struct console *console, const struct service *service)
+{
+	const struct target *targets[] = { &service->target, service->sorry };
+	const struct service_view *view = service->run;
+	json_t *listeners = json_array(), *servers = json_array(), *monitors = json_array(), *json;
+	char why[512];
+	const char *state = service_state(console, service, why, sizeof(why));
+
+	view_listeners(console, service, listeners);
+	for (unsigned t = 0; t < 2; t++)
+		for (uint32_t i = 0; targets[t] && i < targets[t]->pool->n_servers; i++)
+			json_array_append_new(servers, view_seat(console, service, targets[t],
+			                                         &targets[t]->seats[i]));
+	for (uint32_t i = 0; i < service->n_monitors; i++)
+		json_array_append_new(monitors,
+		                      json_string(service->monitors[i].use.module->name));
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s?, s:o, s:o, s:o, s:f, s:b, s:s, s:i}",
+	                 "name", service->name, "state", state, "why", why,
+	                 "pool", service->target.pool->name,
+	                 "protocol", service->protocol.module->name,
+	                 "scheduler", service->scheduler.module->name,
+	                 "persistence", service->persistence.module ? service->persistence.module->name
+	                                                            : NULL,
+	                 "monitors", monitors, "listeners", listeners, "servers", servers,
+	                 "rate", view->rate, "optional", service->settings.optional,
+	                 "file", service->node ? service->node->file : "",
+	                 "line", service->node ? (int)service->node->line : 0);
+	if (json) {
+		view_counts(console, service->cell, json);
+		json_object_set_new(json, "reasons", view_reasons(console, service));
+	}
+	return json;
+}

@@ -1,0 +1,309 @@
+#define _GNU_SOURCE 1
+#include "way/attach.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/must.h"
+#include "base/slab.h"
+#include "share/persist.h"
+#include "way/talk.h"
+
+/* generation->run. All seats of a generation in one array: a change on the board looks at each. */
+struct attached {
+	struct seat_run *seats;
+	uint32_t n_seats;
+};
+
+/* Blocks of one size serve all services and generations that need it. */
+static struct way_slab {
+	struct way_slab *next;
+	struct slab *slab;
+	size_t size;
+} *attach_slabs;
+
+static struct slab *
+attach_slab(size_t size)
+{
+	struct way_slab *entry;
+
+	for (entry = attach_slabs; entry; entry = entry->next)
+		if (entry->size == size)
+			return entry->slab;
+	entry = must_alloc(sizeof(*entry));
+	entry->size = size;
+	entry->slab = slab_new(size);
+	entry->next = attach_slabs;
+	attach_slabs = entry;
+	return entry->slab;
+}
+
+struct way *
+way_new(struct child *child)
+{
+	struct way *way = must_alloc(sizeof(*way));
+
+	way->child = child;
+	way->loop = child->loop;
+	way->board = child->board;
+	way->row = child->row;
+	way->scratch = must_alloc(WAY_SCRATCH);
+	way->chunks = chunk_pool_new();
+	way->pipes = pipe_pool_new();
+	link_init(&way->doors);
+	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
+	way->most = UINT32_MAX;
+	return way;
+}
+
+void
+way_free(struct way *way)
+{
+	if (!way)
+		return;
+	must(list_empty(&way->doors) && way->conns == 0);
+	chunk_pool_free(way->chunks);
+	pipe_pool_free(way->pipes);
+	if (way->spare_fd >= 0)
+		close(way->spare_fd);
+	free(way->scratch);
+	free(way);
+	while (attach_slabs) {
+		struct way_slab *entry = attach_slabs;
+
+		attach_slabs = entry->next;
+		slab_free(entry->slab);
+		free(entry);
+	}
+}
+
+static void
+attach_end_all(struct link *conns, size_t offset, enum reason reason)
+{
+	list_each_safe(link, conns) {
+		struct conn *conn = (void *)((char *)link - offset);
+
+		way_end(conn, reason);
+	}
+}
+
+static void
+attach_drained(struct timer_entry *entry, uint64_t now_ms)
+{
+	struct service_run *run = container_of(entry, struct service_run, removed);
+
+	(void)now_ms;
+	attach_end_all(&run->conns, offsetof(struct conn, of_service), REASON_REMOVED);
+}
+
+static void
+attach_target(struct way *way, const struct service *service, struct target *target,
+              struct seat_run **seats, struct arena *arena)
+{
+	struct lineup *lineup = arena_new_of(arena, struct lineup);
+
+	lineup_init(lineup, service, target);
+	target->run = lineup;
+	for (uint32_t i = 0; i < target->pool->n_servers; i++) {
+		struct seat *seat = &target->seats[i];
+		struct seat_run *run = (*seats)++;
+
+		*run = (struct seat_run){
+			.cell = seat->cell,
+			.server_cell = seat->server->cell,
+			.service = service,
+			.seat = seat,
+			.lineup = lineup,
+			.tally = board_tally(way->board, way->row, seat->cell),
+			.server_tally = board_tally(way->board, way->row, seat->server->cell),
+		};
+		link_init(&run->conns);
+		seat->run = run;
+	}
+}
+
+static void
+attach_timeouts(struct way *way, struct service_run *run)
+{
+	const struct service_settings *settings = &run->service->settings;
+	uint64_t idle_ms = settings->idle_timeout.ms;
+
+	run->greet = way_queue(way, settings->greet_timeout.ms);
+	run->connect = way_queue(way, settings->connect_timeout.ms);
+	run->parting = way_queue(way, WAY_PARTING_MS);
+	run->settle = way_queue(way, idle_ms && idle_ms < WAY_SETTLE_MS ? idle_ms : WAY_SETTLE_MS);
+	for (unsigned i = 0; idle_ms && i < WAY_IDLE_STEPS; i++)
+		run->idle[i] = way_queue(way, idle_ms >> i ? idle_ms >> i : 1);
+}
+
+static void
+attach_service(struct way *way, struct service *service, struct arena *arena)
+{
+	const struct sy_protocol *protocol = service->protocol.module->ops;
+	struct service_run *run = arena_new_of(arena, struct service_run);
+
+	run->service = service;
+	run->way = way;
+	run->tally = board_tally(way->board, way->row, service->cell);
+	run->reasons = board_reasons(way->board, way->row, service->cell);
+	run->protocol = protocol;
+	run->slab = attach_slab((sizeof(struct conn) + 15) / 16 * 16 + talk_size(protocol));
+	link_init(&run->conns);
+	timer_init(&run->removed);
+	/* Workers do not all begin with the same server. */
+	run->sequence = way->child->index;
+	attach_timeouts(way, run);
+	service->run = run;
+}
+
+static int
+attach_check(const struct service *service, struct sy_err *err)
+{
+	const struct sy_protocol *protocol = service->protocol.module->ops;
+
+	if (protocol->window > CHUNK_MOST)
+		return sy_fail(err, "virtual-service %s: protocol %s wants to see %u bytes at once; "
+		               "%u is the most", service->name, service->protocol.module->name,
+		               protocol->window, (unsigned)CHUNK_MOST);
+	return 0;
+}
+
+int
+attach(struct way *way, struct generation *generation, struct sy_err *err)
+{
+	struct config *config = generation->config;
+	struct arena *arena = generation->arena;
+	struct attached *attached = arena_new_of(arena, struct attached);
+	struct seat_run *next;
+
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		const struct service *service = &config->services[i];
+
+		if (attach_check(service, err) < 0)
+			return -1;
+		attached->n_seats += service->target.pool->n_servers;
+		if (service->sorry)
+			attached->n_seats += service->sorry->pool->n_servers;
+	}
+	next = attached->seats = arena_array(arena, struct seat_run, attached->n_seats + 1);
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		struct service *service = &config->services[i];
+
+		attach_service(way, service, arena);
+		attach_target(way, service, &service->target, &next, arena);
+		if (service->sorry)
+			attach_target(way, service, service->sorry, &next, arena);
+	}
+	generation->run = attached;
+	return 0;
+}
+
+void
+detach(struct generation *generation)
+{
+	struct config *config = generation->config;
+
+	if (!generation->run)
+		return;
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		struct service *service = &config->services[i];
+		struct service_run *run = service->run;
+
+		must(list_empty(&run->conns));
+		timer_stop(&run->removed);
+		lineup_free(service->target.run);
+		if (service->sorry)
+			lineup_free(service->sorry->run);
+	}
+	generation->run = NULL;
+}
+
+static void
+attach_remove(struct service_run *run, uint64_t now_ms)
+{
+	uint64_t drain_ms = run->service->settings.drain_timeout.ms;
+
+	run->removed_ms = now_ms;
+	if (list_empty(&run->conns) || !drain_ms)
+		return;
+	log_info("virtual-service %s was removed: its connections end in %llu s at the latest",
+	         run->service->name, (unsigned long long)drain_ms / 1000);
+	timeq_arm(timeq_get(run->way->child->timeouts, drain_ms, attach_drained), &run->removed,
+	          now_ms);
+}
+
+void
+attach_switched(struct way *way)
+{
+	struct generation *current = way->child->current;
+
+	way->most = current->config->global.worker_connections;
+	list_each(link, &way->child->generations) {
+		struct generation *generation = container_of(link, struct generation, link);
+
+		if (generation == current || !generation->run)
+			continue;
+		for (uint32_t i = 0; i < generation->config->n_services; i++) {
+			struct service_run *run = generation->config->services[i].run;
+			bool gone = !config_service(current->config, run->service->name);
+
+			if (gone && !run->removed_ms)
+				attach_remove(run, way->child->now_ms);
+			if (gone || !run->removed_ms)
+				continue;
+			/* It has come back. */
+			timer_stop(&run->removed);
+			run->removed_ms = 0;
+		}
+	}
+}
+
+static void
+attach_seat_down(struct way *way, struct seat_run *run)
+{
+	const struct service *service = run->service;
+
+	/* Once is enough: the table is shared. */
+	if (way->child->index == 0 && service->persistence.module)
+		persist_clear(way->board, way->row, service->id, run->seat->server->id, NULL);
+	if (service->settings.on_down.index == ON_DOWN_RESET)
+		attach_end_all(&run->conns, offsetof(struct conn, of_seat), REASON_SERVER_DOWN);
+}
+
+void
+attach_changed(struct way *way, uint32_t cell, bool down)
+{
+	list_each(link, &way->child->generations) {
+		struct attached *attached = container_of(link, struct generation, link)->run;
+
+		for (uint32_t i = 0; attached && i < attached->n_seats; i++) {
+			struct seat_run *run = &attached->seats[i];
+
+			if (run->cell != cell && run->server_cell != cell)
+				continue;
+			run->lineup->stale = true;
+			if (down && run->cell == cell)
+				attach_seat_down(way, run);
+		}
+	}
+}
+
+void
+attach_each(struct way *way, void (*each)(struct conn *conn, void *context), void *context)
+{
+	list_each(link, &way->child->generations) {
+		struct generation *generation = container_of(link, struct generation, link);
+
+		for (uint32_t i = 0; generation->run && i < generation->config->n_services; i++) {
+			struct service_run *run = generation->config->services[i].run;
+
+			list_each_safe(at, &run->conns)
+				each(container_of(at, struct conn, of_service), context);
+		}
+	}
+}

@@ -1,0 +1,56 @@
+/* What does the client want? The protocol module says, from the client's first bytes. A protocol
+ * that does not look goes straight on. Between two exchanges a connection waits here. */
+#include <errno.h>
+
+#include "way/side.h"
+#include "way/talk.h"
+
+/* A server that is put aside has nothing to say. If it does, or leaves, it is not wanted again. */
+static bool
+classify_aside(struct conn *conn)
+{
+	struct side *server = &conn->server;
+
+	if (!side_open(server))
+		return true;
+	if (!(server->ready & EV_READ) && side_input(conn->way, server).len == 0)
+		return true;
+	if (conn->talk->pinned) {
+		/* Its last words may have come together with the end of the exchange. */
+		if (side_input(conn->way, server).len > 0 ||
+		    (side_read(conn, server, 1) < 0 && errno == EAGAIN))
+			return true;
+		return false;
+	}
+	pick_drop(conn, false);
+	return true;
+}
+
+enum step
+classify_step(struct conn *conn)
+{
+	struct service_run *run = service_run(conn);
+	bool first = !conn->server_addr.family;
+	enum step next;
+
+	if (conn->tunnel)
+		return STEP_PICK;
+	if (conn->timed) {
+		conn->reset = true;
+		return way_close(conn, first ? REASON_GREET_TIMEOUT : REASON_IDLE);
+	}
+	if (side_pending(&conn->client) && conn->client.ready & EV_WRITE &&
+	    side_flush(conn->way, &conn->client) < 0)
+		return way_close_error(conn, &conn->client, errno);
+	if (!classify_aside(conn))
+		return way_close(conn, REASON_SERVER_DONE);
+	next = talk_hear(conn, &conn->client);
+	if (next != WAIT) {
+		timer_stop(&conn->timer);
+		return next;
+	}
+	if (!timer_armed(&conn->timer) && (first || run->idle[0]))
+		timeq_arm(first ? run->greet : run->idle[0], &conn->timer,
+		          conn->way->child->now_ms);
+	return WAIT;
+}

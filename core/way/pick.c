@@ -1,0 +1,138 @@
+/* Which server? way/choose.c answers; here the answer is taken: the place at the server is counted,
+ * and given back when the exchange is over. */
+#include <stdatomic.h>
+
+#include "base/hash.h"
+#include "way/side.h"
+#include "way/talk.h"
+#include "way/way.h"
+
+static void
+pick_enter(struct conn *conn, const struct choice *choice)
+{
+	struct seat_run *run = choice->seat->run;
+
+	conn->target = choice->target;
+	conn->seat = choice->seat;
+	conn->why = choice->why;
+	conn->entered = true;
+	tally_add(run->tally->active, 1);
+	tally_add(run->server_tally->active, 1);
+	list_remove(&conn->of_seat);
+	list_append(&run->conns, &conn->of_seat);
+}
+
+void
+pick_leave(struct conn *conn)
+{
+	if (!conn->entered)
+		return;
+	conn->entered = false;
+	tally_add(seat_run(conn)->tally->active, -1u);
+	tally_add(seat_run(conn)->server_tally->active, -1u);
+}
+
+void
+pick_drop(struct conn *conn, bool reset)
+{
+	struct side *side = &conn->server;
+
+	pick_leave(conn);
+	list_remove(&conn->of_seat);
+	side_close(conn->way, side, reset);
+	*side = (struct side){ .io.fd = -1, .bytes = side->bytes };
+	conn->seat = NULL;
+}
+
+/* Another worker may have taken the last place at the same moment. */
+static bool
+pick_fits(const struct conn *conn)
+{
+	const struct server *server = conn->seat->server;
+
+	return !server->max_connections ||
+	       board_active(conn->way->board, server->cell) <= server->max_connections;
+}
+
+static void
+pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
+{
+	struct service_run *run = service_run(conn);
+	struct way *way = conn->way;
+	struct choose_ask ask = {
+		.service = conn->service,
+		.lineup = conn->service->target.run,
+		.sorry = conn->service->sorry ? conn->service->sorry->run : NULL,
+		.board = way->board,
+		.row = way->row,
+		.facts = facts,
+		.now_ms = way->child->now_ms,
+		.random = hash_random(&way->random),
+		.sequence = run->sequence,
+		.tried = conn->tried,
+		.n_tried = conn->n_tried,
+	};
+
+	choose(&ask, out);
+	conn->store = out->store;
+	if (out->store)
+		conn->key = out->key;
+}
+
+/* A server that is full although the choice did not see it yet counts as tried. */
+static enum step
+pick_server(struct conn *conn, const struct sy_facts *facts)
+{
+	struct choice choice;
+	const struct seat *before = side_open(&conn->server) ? conn->seat : NULL;
+
+	for (;;) {
+		pick_choose(conn, facts, &choice);
+		if (!choice.seat) {
+			conn->reset = true;
+			/* What the last server did is the better answer. */
+			return way_close(conn, conn->n_tried ? (enum reason)conn->reason
+			                                     : choice.reason);
+		}
+		if (choice.seat == before) {
+			pick_enter(conn, &choice);
+			return STEP_RELAY;
+		}
+		if (before)
+			pick_drop(conn, false);
+		before = NULL;
+		pick_enter(conn, &choice);
+		if (pick_fits(conn))
+			return STEP_CONNECT;
+		conn->reason = REASON_SERVERS_FULL;
+		if (conn->n_tried < CHOOSE_TRIES)
+			conn->tried[conn->n_tried++] = conn->seat->server->cell;
+		pick_drop(conn, false);
+		if (conn->n_tried >= CHOOSE_TRIES) {
+			conn->reset = true;
+			return way_close(conn, REASON_SERVERS_FULL);
+		}
+	}
+}
+
+enum step
+pick_step(struct conn *conn)
+{
+	struct sy_facts facts = { .client = conn->client_addr, .service = conn->service_addr };
+	struct service_run *run = service_run(conn);
+
+	/* A new exchange, not another attempt. */
+	if (conn->n_tried == 0) {
+		tally_add(run->tally->total, 1);
+		run->sequence++;
+	}
+	if (conn->talk && conn->talk->pinned && side_open(&conn->server)) {
+		struct choice same = {
+			.target = conn->target, .seat = conn->seat, .why = BECAUSE_PINNED,
+		};
+
+		pick_enter(conn, &same);
+		return STEP_RELAY;
+	}
+	return pick_server(conn, conn->talk ? &conn->talk->session.facts : &facts);
+}

@@ -1,0 +1,329 @@
+#include "way/talk.h"
+
+#include <errno.h>
+
+#include "way/side.h"
+
+enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
+
+static const struct sy_protocol *
+talk_protocol(const struct conn *conn)
+{
+	return service_run(conn)->protocol;
+}
+
+size_t
+talk_size(const struct sy_protocol *protocol)
+{
+	return protocol->data ? sizeof(struct talk) + protocol->session_size : 0;
+}
+
+static void
+talk_late(struct timer_entry *entry, uint64_t now_ms)
+{
+	struct talk *talk = container_of(entry, struct talk, deadline);
+
+	(void)now_ms;
+	way_end(talk->conn, REASON_PROTOCOL_LATE);
+}
+
+void
+talk_init(struct conn *conn)
+{
+	const struct sy_protocol *protocol = talk_protocol(conn);
+
+	conn->tunnel = !protocol->data;
+	if (conn->tunnel)
+		return;
+	conn->talk = (void *)((char *)conn + (sizeof(*conn) + 15) / 16 * 16);
+	memset(conn->talk, 0, talk_size(protocol));
+	conn->talk->conn = conn;
+	timer_init(&conn->talk->deadline);
+}
+
+void
+talk_free(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+
+	if (!talk)
+		return;
+	timer_stop(&talk->deadline);
+	if (talk->open && talk_protocol(conn)->close)
+		talk_protocol(conn)->close(&talk->session);
+	conn->talk = NULL;
+}
+
+static void
+talk_open(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+	const struct sy_protocol *protocol = talk_protocol(conn);
+
+	talk->open = true;
+	talk->session.conf = conn->service->protocol.conf;
+	talk->session.state = talk->state;
+	talk->session.facts.client = conn->client_addr;
+	talk->session.facts.service = conn->service_addr;
+	if (protocol->open)
+		protocol->open(&talk->session);
+}
+
+static size_t
+talk_window(const struct conn *conn)
+{
+	uint32_t window = talk_protocol(conn)->window;
+
+	return window ? window : WAY_WINDOW;
+}
+
+bool
+talk_has_room(const struct conn *conn, const struct side *side)
+{
+	const struct talk *talk = conn->talk;
+
+	return talk && (talk->pass[side == &conn->server] ||
+	                side_input(conn->way, side).len < talk_window(conn));
+}
+
+static enum step
+talk_broken(struct conn *conn, const char *words)
+{
+	conn->words = words;
+	conn->reset = true;
+	return way_close(conn, REASON_PROTOCOL_BROKEN);
+}
+
+/* More of a message is wanted that will never come. */
+static enum step
+talk_cut(struct conn *conn, struct side *side, struct sy_span in)
+{
+	struct talk *talk = conn->talk;
+
+	conn->from_server = side == &conn->server;
+	if (side == &conn->server) {
+		if (in.len == 0)
+			return way_close(conn, REASON_SERVER_DONE);
+		conn->reset = true;
+		return way_close(conn, REASON_PROTOCOL_CUT);
+	}
+	if (!talk->routed)
+		return way_close(conn, conn->server_addr.family ? REASON_CLIENT_DONE
+		                                                : REASON_CLIENT_EARLY);
+	/* The client may still want to hear the rest. */
+	if (side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
+		side_end(&conn->server);
+	return WAIT;
+}
+
+static enum step
+talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict,
+          struct sy_span in)
+{
+	struct talk *talk = conn->talk;
+	unsigned which = side == &conn->server;
+
+	talk->needs[which] = true;
+	talk->seen[which] = in.len;
+	if (side->eof)
+		return talk_cut(conn, side, in);
+	/* What a client says ahead of its turn may fill the window; it is looked at again later. */
+	if (in.len >= talk_window(conn) && (side == &conn->server || !talk->routed)) {
+		conn->from_server = side == &conn->server;
+		conn->reset = true;
+		return way_close(conn, REASON_PROTOCOL_WINDOW);
+	}
+	if (verdict->deadline_ms && !timer_armed(&talk->deadline))
+		timeq_arm(timeq_get(conn->way->child->timeouts, verdict->deadline_ms, talk_late),
+		          &talk->deadline, conn->way->child->now_ms);
+	return WAIT;
+}
+
+static enum step
+talk_route(struct conn *conn, const struct side *side, uint32_t exchange)
+{
+	struct talk *talk = conn->talk;
+
+	if (side == &conn->server)
+		return talk_broken(conn, "ROUTE for what the server said");
+	if (talk->routed) {
+		if (!(talk_protocol(conn)->flags & SY_FIRST_ONLY))
+			return talk_broken(conn, "ROUTE before the END of the exchange");
+		/* It has said all that it knows: the rest is a tunnel. */
+		conn->tunnel = true;
+		return STEP_RELAY;
+	}
+	talk->routed = true;
+	talk->exchange = exchange;
+	return STEP_PICK;
+}
+
+static enum step
+talk_tunnel(struct conn *conn)
+{
+	bool routed = conn->talk->routed;
+
+	conn->tunnel = conn->talk->routed = true;
+	timer_stop(&conn->talk->deadline);
+	return routed ? STEP_RELAY : STEP_PICK;
+}
+
+static enum step
+talk_emit(struct conn *conn, struct side *side, const struct sy_verdict *verdict)
+{
+	struct side *to = verdict->to == SY_SERVER ? &conn->server : &conn->client;
+
+	if (!side_open(to) || to->shut)
+		return talk_broken(conn, "EMIT to a side without connection");
+	if (verdict->bytes.len && side_send(conn->way, to, verdict->bytes) < 0)
+		return way_close_error(conn, to, errno);
+	side_use(conn->way, side, verdict->n);
+	return WAIT;
+}
+
+static enum step
+talk_end(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+
+	talk->needs[0] = talk->needs[1] = false;
+	talk->told_eof[0] = talk->told_eof[1] = false;
+	talk->pass[0] = talk->pass[1] = 0;
+	if (!talk->routed)
+		return WAIT;
+	talk->routed = false;
+	return STEP_CLASSIFY;
+}
+
+static enum step
+talk_close(struct conn *conn, const struct sy_verdict *verdict)
+{
+	conn->words = verdict->reason;
+	conn->parting = true;
+	if (verdict->bytes.len && side_send(conn->way, &conn->client, verdict->bytes) < 0)
+		return way_close_error(conn, &conn->client, errno);
+	return way_close(conn, REASON_PROTOCOL);
+}
+
+/* Carries out one verdict. WAIT: ask again, unless it is NEED. */
+static enum step
+talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict,
+          struct sy_span in)
+{
+	struct talk *talk = conn->talk;
+
+	if ((verdict->what == SY_DROP || verdict->what == SY_EMIT) && verdict->n > in.len)
+		return talk_broken(conn, "more bytes consumed than there are");
+	switch (verdict->what) {
+	case SY_NEED:
+		return talk_need(conn, side, verdict, in);
+	case SY_ROUTE:
+		return talk_route(conn, side, verdict->exchange);
+	case SY_PASS:
+		if (!side_open(way_other(conn, side)) || !talk->routed)
+			return talk_broken(conn, "PASS without an exchange");
+		talk->pass[side == &conn->server] = verdict->n;
+		return WAIT;
+	case SY_DROP:
+		side_use(conn->way, side, verdict->n);
+		return WAIT;
+	case SY_EMIT:
+		return talk_emit(conn, side, verdict);
+	case SY_END:
+		return talk_end(conn);
+	case SY_PIN:
+		talk->pinned = true;
+		return WAIT;
+	case SY_TUNNEL:
+		return talk_tunnel(conn);
+	case SY_CLOSE:
+		return talk_close(conn, verdict);
+	}
+	return talk_broken(conn, "unknown verdict");
+}
+
+/* Bytes that the module has let pass already. */
+static int
+talk_pass(struct conn *conn, struct side *side, struct sy_span in)
+{
+	uint64_t *pass = &conn->talk->pass[side == &conn->server];
+	size_t n = in.len < *pass ? in.len : (size_t)*pass;
+
+	if (side_send(conn->way, way_other(conn, side), sy_span(in.at, n)) < 0)
+		return -1;
+	*pass -= n;
+	side_use(conn->way, side, n);
+	return 0;
+}
+
+/* Shows the module what is there. */
+static enum step
+talk_show(struct conn *conn, struct side *side)
+{
+	struct talk *talk = conn->talk;
+	unsigned which = side == &conn->server, still = 0;
+
+	for (;;) {
+		struct sy_span in = side_input(conn->way, side);
+		struct sy_verdict verdict;
+		enum step next;
+
+		if (talk->pass[which] && in.len > 0) {
+			if (talk_pass(conn, side, in) < 0)
+				return way_close_error(conn, way_other(conn, side), errno);
+			still = 0;
+			continue;
+		}
+		if (in.len == 0 && (!side->eof || talk->told_eof[which]))
+			return WAIT;
+		if (talk->needs[which] && talk->seen[which] == in.len &&
+		    (!side->eof || talk->told_eof[which]))
+			return WAIT;
+		talk->needs[which] = false;
+		talk->told_eof[which] = side->eof;
+		talk->session.now_ms = conn->way->child->now_ms;
+		verdict = talk_protocol(conn)->data(&talk->session, which ? SY_SERVER : SY_CLIENT,
+		                                    talk->exchange, in, side->eof);
+		if (verdict.what != SY_NEED)
+			timer_stop(&talk->deadline);
+		next = talk_obey(conn, side, &verdict, in);
+		if (next != WAIT || verdict.what == SY_NEED)
+			return next;
+		if (verdict.n > 0)
+			still = 0;
+		else if (++still > TALK_STANDSTILL)
+			return talk_broken(conn, "no progress");
+	}
+}
+
+static size_t
+talk_wants(const struct conn *conn, const struct side *side)
+{
+	uint64_t pass = conn->talk->pass[side == &conn->server];
+	size_t window = talk_window(conn);
+
+	if (side_input(conn->way, side).len == 0 && pass > 0)
+		return pass < WAY_SCRATCH ? (size_t)pass + window : WAY_SCRATCH + window;
+	return window;
+}
+
+enum step
+talk_hear(struct conn *conn, struct side *side)
+{
+	if (!conn->talk->open)
+		talk_open(conn);
+	for (;;) {
+		enum step next = talk_show(conn, side);
+		ssize_t n;
+
+		if (next != WAIT)
+			return next;
+		if (side->eof || !(side->ready & EV_READ) || !talk_has_room(conn, side))
+			return WAIT;
+		if (side_pending(&conn->client) || side_pending(&conn->server))
+			return WAIT;
+		n = side_read(conn, side, talk_wants(conn, side));
+		if (n < 0 && errno != EAGAIN)
+			return way_close_error(conn, side, errno);
+	}
+}

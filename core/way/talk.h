@@ -1,0 +1,34 @@
+/* A protocol module in the path of a connection: what it is shown, and how its verdicts are carried
+ * out. The module sees the bytes of a side from the first that it has not consumed; the core keeps
+ * them in the side's window while it wants more, and stops reading when the window is full. */
+#ifndef WAY_TALK_H
+#define WAY_TALK_H
+
+#include "way/way.h"
+
+struct talk {
+	struct sy_session session;
+	struct conn *conn;
+	struct timer_entry deadline; /* the module's own, for what it has begun to read */
+	uint64_t pass[2];         /* by enum sy_side: goes on untouched before the module is asked again */
+	size_t seen[2];           /* how much it was shown when it said NEED */
+	uint32_t exchange;
+	bool needs[2];            /* it said NEED, and nothing has changed since */
+	bool told_eof[2];
+	bool open;                /* the module's open() was called */
+	bool routed;              /* an exchange is running */
+	bool pinned;
+	uint8_t state[] __attribute__((aligned(16)));
+};
+
+/* Bytes that a connection of this protocol needs behind its block. */
+size_t talk_size(const struct sy_protocol *protocol);
+void talk_init(struct conn *conn);
+void talk_free(struct conn *conn);
+/* More of this side could be looked at. */
+bool talk_has_room(const struct conn *conn, const struct side *side);
+/* Shows the module all that is there of a side, and all that can be read now. WAIT: it needs more.
+ * STEP_PICK: an exchange begins; STEP_CLASSIFY: it is over; STEP_RELAY: a tunnel from here on. */
+enum step talk_hear(struct conn *conn, struct side *side);
+
+#endif

@@ -1,0 +1,236 @@
+/* The way of a connection.
+ *
+ *	client                                                                        server
+ *	  |                                                                             |
+ *	  +--> accept --> greet --> classify --> pick --> connect --> relay --> close --+
+ *	       batches,   PROXY     protocol     persist- another     both      one reason,
+ *	       limits     header    module       ence,    server if   ways,     one log line
+ *	                                ^        sched-   it fails    half-
+ *	                                |        uler        |        close
+ *	                                |          ^---------'          |
+ *	                                '------- next exchange ---------'
+ *
+ * Each step is a file that exports <step>_step(): it does all that can be done now and returns the
+ * next step, WAIT (for an event) or GONE (the connection is freed). way_drive() is the only place
+ * that changes the step, and way.c's table says which may follow which. libev's callbacks find their
+ * struct and call the driver; after that the struct may be gone.
+ *
+ * A connection is one block. What is read goes into the worker's one scratch buffer and is written on
+ * at once. The bytes in the buffer belong to the side in way->fresh; when the driver leaves, what
+ * nobody could use yet moves into a pooled chunk of that side. So an idle connection owns no buffer.
+ *
+ * A side with bytes to be written makes the other side unread (back-pressure): what a connection can
+ * hold is bounded by one scratch buffer, one pipe or one protocol window for each direction. */
+#ifndef WAY_WAY_H
+#define WAY_WAY_H
+
+#include <ev.h>
+
+#include "net/chunk.h"
+#include "net/pipes.h"
+#include "role/child.h"
+#include "way/choose.h"
+
+enum step {
+	STEP_ACCEPT,
+	STEP_GREET,
+	STEP_CLASSIFY,
+	STEP_PICK,
+	STEP_CONNECT,
+	STEP_RELAY,
+	STEP_CLOSE,
+	STEPS,
+	WAIT = STEPS,
+	GONE,
+};
+
+enum {
+	WAY_SCRATCH = 65536,      /* bytes read at once */
+	WAY_SETTLE_MS = 10000,    /* connections that live so long get keepalive */
+	WAY_PARTING_MS = 5000,    /* for a client to take our last words */
+	WAY_IDLE_STEPS = 7,       /* see relay_rest() */
+	WAY_WINDOW = 16384,       /* bytes of a client kept before it has a server, without a module */
+	WAY_OUT_MOST = 65536,     /* a protocol module's words to a side that does not read them */
+};
+
+/* One of the two connections. */
+struct side {
+	struct ev_io io;          /* io.fd is -1 when there is none */
+	struct chunk *in;         /* a window: read, but not used yet */
+	struct chunk *out;        /* a queue: must still be written to this side, in order */
+	struct pipe *pipe;        /* the same, in a pipe; never both */
+	uint64_t bytes;           /* read from this side */
+	uint8_t ready;            /* EV_READ, EV_WRITE: what libev said and nobody has used up */
+	uint8_t full;             /* reads in a row that filled the buffer */
+	bool eof;                 /* it has said its last byte */
+	bool shut;                /* we have passed the end on to it */
+	bool wrote;               /* something was sent to it */
+	bool prompt;              /* TCP_NODELAY is set */
+};
+
+struct conn {
+	struct side client, server;
+	struct timer_entry timer; /* what it means depends on the step */
+	struct link of_service;   /* service_run.conns */
+	struct link of_seat;      /* seat_run.conns, while it has or wants a connection there */
+	struct way *way;
+	struct generation *generation;
+	const struct service *service;
+	const struct target *target;
+	const struct seat *seat;
+	struct talk *talk;        /* protocol module in the path, or NULL: behind this block */
+
+	uint64_t id;
+	uint64_t accepted_ms;
+	uint64_t last_ms;         /* of the last byte, either way */
+	uint64_t mark_us;         /* when the connect, then when the server's turn to speak began */
+	uint32_t connect_us;
+	uint32_t source_slot;     /* share/source.h */
+
+	struct sy_addr peer;      /* who connected to us */
+	struct sy_addr client_addr; /* the same, or what a PROXY header said */
+	struct sy_addr service_addr;
+	struct sy_addr server_addr;
+	struct sy_key key;        /* persistence, until it is stored */
+
+	uint32_t tried[CHOOSE_TRIES]; /* cells of servers */
+	uint8_t n_tried;
+	uint8_t step, reason, why;
+	int16_t error;            /* errno behind the reason, 0: none */
+	bool timed;               /* the timer came up */
+	bool greeted;             /* PROXY header done */
+	bool admitted;            /* past the limits */
+	bool store;               /* key is to be stored */
+	bool entered;             /* counted as active at its seat */
+	bool tunnel;              /* no module looks at the bytes (any more) */
+	bool settled;             /* lived long enough for keepalive */
+	bool heard;               /* the server has spoken since mark_us */
+	bool reset;               /* at the close, both sides get a reset */
+	bool parting;             /* at the close, the client gets time to take our last words */
+	bool from_server;         /* which side the reason is about, where it could be either */
+	const char *words;        /* the protocol module's reason */
+};
+
+/* What a worker adds to the objects of a configuration (their `run`). */
+struct service_run {
+	const struct service *service;
+	struct way *way;
+	struct board_tally *tally;
+	_Atomic uint64_t *reasons;
+	const struct sy_protocol *protocol;
+	struct slab *slab;        /* of blocks for its connections */
+	struct link conns;
+	struct timeq *greet, *connect, *settle, *parting;
+	struct timeq *idle[WAY_IDLE_STEPS];
+	struct timer_entry removed; /* armed when a reload took the service away */
+	uint64_t removed_ms;
+	uint64_t sequence;
+	uint32_t snat_turn;
+};
+
+struct seat_run {
+	uint32_t cell, server_cell;
+	const struct service *service;
+	const struct seat *seat;
+	struct lineup *lineup;    /* that it stands in */
+	struct board_tally *tally, *server_tally;
+	struct link conns;
+	uint64_t suspected_ms;    /* when the master was told last */
+};
+
+/* The worker. */
+struct way {
+	struct child *child;
+	struct ev_loop *loop;
+	struct board *board;
+	unsigned row;
+	uint8_t *scratch;         /* WAY_SCRATCH bytes */
+	struct {
+		struct side *owner;   /* NULL: nobody's */
+		uint8_t *at;
+		size_t len;
+	} fresh;
+	struct chunk_pool *chunks;
+	struct pipe_pool *pipes;
+	struct link doors;        /* accept.c */
+	struct ev_timer pause;    /* accept again after EMFILE */
+	bool paused;
+	int spare_fd;             /* given up to take, and shed, one connection at EMFILE */
+	uint32_t conns, most;     /* open, and how many may be */
+	uint64_t made;            /* connections ever */
+	uint64_t complained_ms;   /* when the log was last told that this worker is full */
+	uint64_t random;
+	struct ev_timer grace;    /* the end of a graceful stop */
+	bool over;
+};
+
+static inline struct service_run *
+service_run(const struct conn *conn)
+{
+	return conn->service->run;
+}
+
+static inline struct seat_run *
+seat_run(const struct conn *conn)
+{
+	return conn->seat->run;
+}
+
+static inline struct side *
+way_other(struct conn *conn, const struct side *side)
+{
+	return side == &conn->client ? &conn->server : &conn->client;
+}
+
+static inline bool
+side_open(const struct side *side)
+{
+	return side->io.fd >= 0;
+}
+
+/* Something must still be written to it. */
+static inline bool
+side_pending(const struct side *side)
+{
+	return side->out || side->pipe;
+}
+
+/* way.c: the driver. The connection may be gone afterwards. */
+void way_drive(struct conn *conn);
+/* Ends it from outside, with a reset of both sides. */
+void way_end(struct conn *conn, enum reason reason);
+/* For steps: notes the reason and names the step that follows. */
+enum step way_close(struct conn *conn, enum reason reason);
+/* The same when a call on a side failed: reset, lost and so on by `error`. */
+enum step way_close_error(struct conn *conn, const struct side *side, int error);
+/* The last connection has ended and no more will come: the worker leaves. */
+void way_over(struct way *way);
+/* The connection's timer; sets conn->timed and drives. */
+struct timeq *way_queue(struct way *way, uint64_t ms);
+extern const char *const way_step_names[STEPS];
+
+enum step accept_step(struct conn *conn);
+enum step greet_step(struct conn *conn);
+enum step classify_step(struct conn *conn);
+enum step pick_step(struct conn *conn);
+enum step connect_step(struct conn *conn);
+enum step relay_step(struct conn *conn);
+enum step close_step(struct conn *conn);
+
+/* accept.c: listening sockets. */
+void accept_listen(struct way *way, uint64_t listener, unsigned slot, int fd);
+void accept_unlisten(struct way *way, uint64_t listener, unsigned slot);
+/* After a switch: listeners of the current generation; what waits at those that are gone is taken
+ * into `old`. */
+void accept_switched(struct way *way, struct generation *old);
+/* Takes what waits in the queues and closes all. */
+void accept_stop(struct way *way);
+/* A connection ended: the worker may have room again. */
+void accept_resume(struct way *way);
+
+/* pick.c: an exchange gives its place back; the connection to the server may stay. */
+void pick_leave(struct conn *conn);
+/* The connection to the server is given up, and with it the place. */
+void pick_drop(struct conn *conn, bool reset);
+
+#endif

@@ -1,0 +1,76 @@
+/* Opens modules for tests the way the daemon does: the file that would be installed, copied, checked,
+ * and its settings bound by its rows. */
+#ifndef T_MODULE_H
+#define T_MODULE_H
+
+#include "tap.h"
+
+#include "base/arena.h"
+#include "conf/modules.h"
+#include "conf/parse.h"
+#include "conf/rows.h"
+
+struct used {
+	const struct sy_module *module;
+	const void *ops;
+	void *conf;               /* NULL: it has no settings */
+};
+
+TAP_UNUSED static const char *
+module_dir(void)
+{
+	static char path[4096];
+	const char *build = getenv("STEELYARD_BUILD");
+
+	snprintf(path, sizeof(path), "%s/t/modules", build ? build : ".");
+	return path;
+}
+
+TAP_UNUSED static const struct sy_module *
+module_of(enum sy_kind kind, const char *name)
+{
+	struct sy_err err = { "" };
+	const struct sy_module *module = NULL;
+	uint64_t hash;
+	int fd = modules_copy(module_dir(), kind, name, &hash, &err);
+
+	if (fd >= 0)
+		module = modules_open(fd, hash, kind, name, &err);
+	if (!module)
+		bail_out("%s %s: %s (make check-modules puts it there)", kind_names[kind], name, err.text);
+	return module;
+}
+
+/* Settings as in a block of the configuration, "mask4 24; timeout 5m;"; what was wrong with them goes
+ * to `problems` if that is not NULL, else ends the test. */
+TAP_UNUSED static struct used
+module_use(struct arena *arena, enum sy_kind kind, const char *name, const char *settings,
+           char *problems, size_t len)
+{
+	const struct sy_module *module = module_of(kind, name);
+	struct used used = { .module = module, .ops = module->ops };
+	struct complaints complaints = { .errors = 0 };
+	struct sy_err err = { "" };
+	struct rows_into into = { .rows = module->rows };
+	char *text = arena_printf(arena, "%s { %s }", name, settings);
+	struct node *root;
+
+	if (problems)
+		*problems = '\0';
+	if (!module->conf_size)
+		return used;
+	root = parse_bytes(arena, "test", sy_span_text(text), &complaints);
+	into.conf = used.conf = arena_alloc(arena, module->conf_size);
+	if (!complaints.errors)
+		rows_bind(arena, root->children, 0, &into, 1, NULL, &complaints);
+	if (!complaints.errors && module->check && module->check(used.conf, &err) != 0)
+		complain(&complaints, root->children, "%s", err.text);
+	if (complaints.errors && !problems)
+		bail_out("%s { %s }: %s", name, settings, complaints.text.at);
+	if (complaints.errors)
+		snprintf(problems, len, "%s", complaints.text.at);
+	text_free(&complaints.text);
+	return used;
+}
+
+#endif
