@@ -88,7 +88,7 @@ for my $file (@files) {
 	my $text = slurp($file);
 	my $lines = () = $text =~ /\n/g;
 	push @long, "$file ($lines)" if $lines > 600;
-	push @space, $file if $text =~ /[ \t]+$/m || $text =~ /^ {8}/m;
+	push @space, $file if $text =~ /[ \t]+$/m;
 }
 for my $file (@all) {
 	next if -B $file || $file eq 't/00-lint.t';

@@ -1,5 +1,6 @@
 /* The configuration, piece by piece: words and quotes, the tree as text and as bytes, rows of every
  * type, presets, binding. What the loader says about whole files is in 20-config.t. */
+#define _GNU_SOURCE 1
 #include "t/conf-modules.h"
 #include "t/tap.h"
 
@@ -97,7 +98,8 @@ static const struct words_case words_cases[] = {
 	{ "set $g h; template t { parameter a; $a; } deploy t { a { c $g; } }", "c h;\n" },
 	{ "template u { parameter x; y $x; } template t { parameter a; deploy u { x $a; } } "
 	  "deploy t { a 1; } deploy t { a 2; }", "y 1;\ny 2;\n" },
-	{ "template t { parameter a; b $a; } p { deploy t { a c; } d; }", "p {\n\tb c;\n\td;\n}\n" },
+	{ "template t { parameter a; b $a; } p { deploy t { a c; } d; }", "p {\n\tb "
+									  "c;\n\td;\n}\n" },
 	{ "template t { set $x y; b $x; } deploy t; deploy t;", "b y;\nb y;\n" },
 	{ "template t { parameter a; b \"}\" $a; } deploy t { a '{'; }", "b \"}\" \"{\";\n" },
 	{ "template t { parameter a; b $a; } deploy t;", NULL },
@@ -125,7 +127,10 @@ test_words(void)
 
 		tree_print(root, false, &out);
 		if (words->wanted)
-			is_str(said.errors ? told() : out.at ? out.at : "", words->wanted, "%s", words->text);
+			is_str(said.errors ? told()
+			       : out.at    ? out.at
+					   : "",
+			       words->wanted, "%s", words->text);
 		else
 			ok(said.errors > 0, "refused: %s", words->text);
 		text_free(&out);
@@ -164,7 +169,7 @@ test_bombs(void)
 		text_printf(&text, " %u", i);
 	text_puts(&text, "; for-each $a in $l { for-each $b in $l { for-each $c in $l { x; } } }");
 	parse(arena, text.at);
-	has_str(told(), "more than 1000000 statements", "loops in loops in loops come to an end");
+	has_str(told(), "more than 500000 statements", "loops in loops in loops come to an end");
 	text_free(&text);
 	arena_free(arena);
 
@@ -219,7 +224,7 @@ test_flat(void)
 	struct arena *arena = arena_new();
 	struct node *root = parse(arena, flat_text), *back;
 	struct node *secret = (struct node *)node_child(root, "log");
-	struct text bytes = { 0 }, again = { 0 }, secrets = { 0 }, more = { 0 }, one = { 0 }, two = { 0 };
+	struct text bytes = {0}, again = {0}, secrets = {0}, more = {0}, one = {0}, two = {0};
 
 	secret->found = arena_array(arena, struct sy_span, 2);
 	secret->found[0] = sy_span_text("");
@@ -227,7 +232,8 @@ test_flat(void)
 	secret->found_what = FOUND_SECRETS;
 	tree_flatten(root, &bytes, &secrets);
 	ok(!memmem(bytes.at, bytes.len, "hush", 4), "a secret is not in the tree's bytes");
-	back = tree_unflatten(arena, sy_span(bytes.at, bytes.len), sy_span(secrets.at, secrets.len));
+	back =
+	    tree_unflatten(arena, sy_span(bytes.at, bytes.len), sy_span(secrets.at, secrets.len));
 	if (!ok(back != NULL, "back again"))
 		return;
 	tree_print(root, true, &one);
@@ -236,14 +242,16 @@ test_flat(void)
 	ok(!strstr(one.at, "hush"), "a secret is not printed");
 	tree_flatten(back, &again, &more);
 	ok(bytes.len == again.len && memcmp(bytes.at, again.at, bytes.len) == 0, "the same bytes");
-	ok(secrets.len == more.len && memcmp(secrets.at, more.at, more.len) == 0, "the same secrets");
+	ok(secrets.len == more.len && memcmp(secrets.at, more.at, more.len) == 0,
+	   "the same secrets");
 	secret = (struct node *)node_child(back, "log");
 	is_int((intmax_t)secret->found[1].len, 4, "the secret came along");
 	ok(tree_hash(root) == tree_hash(back), "the same hash");
 	back = tree_unflatten(arena, sy_span(bytes.at, bytes.len), sy_span("", 0));
 	is_int((intmax_t)node_child(back, "log")->found[1].len, 0, "without secrets it is empty");
 	ok(tree_hash(root) != tree_hash(back), "and the hash another");
-	root = parse(arena, "user x;\n\n\n  pool  p{server a 127.0.0.1 weight=3;server b '';}\nlog \"file\" 'a b';"
+	root = parse(arena, "user x;\n\n\n  pool  p{server a 127.0.0.1 weight=3;server b "
+			    "'';}\nlog \"file\" 'a b';"
 		     "b { c z; } b { c y; }");
 	back = parse(arena, flat_text);
 	ok(tree_hash(root) == tree_hash(back), "layout and templates do not count for the hash");
@@ -308,7 +316,8 @@ bind_every(struct arena *arena, const char *text)
 	const struct rows_into into = { every_rows, every };
 	struct node *root = parse(arena, text);
 
-	rows_bind(arena, node_child(root, "x") ? node_child(root, "x") : root, 0, &into, 1, NULL, &said);
+	rows_bind(arena, node_child(root, "x") ? node_child(root, "x") : root, 0, &into, 1, NULL,
+		  &said);
 	return every;
 }
 
@@ -367,7 +376,8 @@ test_given(void)
 	is_int(every->ranges.n, 2, "ranges add up");
 	is_str(every->file.path, "/a", "file");
 	ok(!every->inner.deep, "inner");
-	every = bind_every(arena, "x number=6 list=a,b addrs=127.0.0.1,::1 ranges=200,300-400 text= { time 2s; }");
+	every = bind_every(arena, "x number=6 list=a,b addrs=127.0.0.1,::1 ranges=200,300-400 "
+				  "text= { time 2s; }");
 	is_str(told(), "", "on the line");
 	is_int(every->number, 6, "number");
 	is_int(every->list.n, 2, "list");
@@ -385,13 +395,14 @@ static const struct words_case wrong_cases[] = {
 	{ "number 99999999999999999999;", "number 99999999999999999999:" },
 	{ "number 0x5;", "number 0x5:" },
 	{ "number '';", "number \"\":" },
-	{ "number 5 6;", "number takes one value, a number from 3 to 7 (default 5), and 2 are given" },
+	{ "number 5 6;", "number takes one value, a number from 3 to 7 (default 5), and 2 are "
+			 "given" },
 	{ "number;", "number needs a value: a number" },
 	{ "number 5; number 6;", "number is given twice; the first time at f:1" },
 	{ "number { 5; }", "number takes no block" },
 	{ "x number=5 { number 6; }", "number is given twice" },
 	{ "numbr 5;", "unknown directive numbr; did you mean number?" },
-	{ "x numbr=5 {}", "unknown setting numbr; did you mean number?" },
+	{ "x numbr=5 {}", "unknown setting numbr in x; did you mean number?" },
 	{ "x 5 {}", "unexpected 5" },
 	{ "x inner=5 {}", "unexpected inner=5" },
 	{ "time 999ms;", "time 999ms: a duration from 1s to 1d (default 1500ms) is expected" },
@@ -401,7 +412,8 @@ static const struct words_case wrong_cases[] = {
 	{ "size 1t;", "units are k, m and g" },
 	{ "rate 1/m;", "rate 1/m: a rate per second" },
 	{ "rate 99999999999;", "rate 99999999999:" },
-	{ "choice gren;", "choice gren: red, green or blue (default green) is expected; did you mean green?" },
+	{ "choice gren;", "choice gren: red, green or blue (default green) is expected; did you "
+			  "mean green?" },
 	{ "choice pink;", "choice pink:" },
 	{ "flag yes;", "flag yes: on or off (default off)" },
 	{ "addr 127.0.0.1:80;", "without a port" },
@@ -452,7 +464,8 @@ test_fill(void)
 	rows_unfold(arena, block, 0);
 	rows_fill(arena, block, every_rows);
 	tree_print(root, false, &out);
-	is_str(out.at, "x {\n\tnumber 6;\n\tinner {\n\t\tdeep on;\n\t}\n\ttime 1500ms;\n\tsize 64k;\n"
+	is_str(out.at, "x {\n\tnumber 6;\n\tinner {\n\t\tdeep on;\n\t}\n\ttime 1500ms;\n\tsize "
+		       "64k;\n"
 	       "\trate 7/s;\n\tchoice green;\n\ttext \"two words\";\n\taddrs 127.0.0.1 [::1]:80;\n"
 	       "\tnets 10.0.0.0/8 ::1;\n\tlist a b c;\n\tranges 200-399,401 500;\n}\n",
 	       "defaults are written out");
@@ -483,7 +496,8 @@ check_rows(const char *block, const struct sy_row *rows)
 	for (; rows && rows->name; rows++) {
 		struct text range = { 0 };
 
-		ok(rows->doc && rows->doc[strlen(rows->doc) - 1] == '.', "%s %s has a sentence", block,
+		ok(rows->doc && rows->doc[strlen(rows->doc) - 1] == '.', "%s %s has a "
+									 "sentence", block,
 		   rows->name);
 		ok(!names_add(names, rows->name, conf), "%s %s is there once", block, rows->name);
 		rows_range_text(rows, &range);
@@ -501,14 +515,16 @@ test_core_rows(void)
 	for (const struct core_block *block = core_blocks; block->doc; block++) {
 		check_rows(*block->name ? block->name : "main", block->rows);
 		for (const struct rows_other *other = block->others; other && other->name; other++)
-			ok(other->doc[strlen(other->doc) - 1] == '.', "%s has a sentence", other->name);
+			ok(other->doc[strlen(other->doc) - 1] == '.', "%s has a sentence",
+			   other->name);
 	}
 }
 
 /* ---- binding ---- */
 
 static const char bind_text[] =
-	"pool p port=81 { server a 127.0.0.1; server b 127.0.0.2:90 weight=7 max-connections=3; slow-start 5s; }\n"
+	"pool p port=81 { server a 127.0.0.1; server b 127.0.0.2:90 weight=7 max-connections=3; "
+	"slow-start 5s; }\n"
 	"pool q { server s 127.0.0.9; }\n"
 	"virtual-service v {\n"
 	"	listen 127.0.0.1:443 [::1]:443 *:5000-5002/udp;\n"
@@ -544,9 +560,11 @@ test_bind(void)
 	ok(config->services[1].listeners[0].id != config->services[1].listeners[1].id,
 	   "two of port 0 are two");
 	for (uint32_t i = 0; i < v->n_listeners; i++)
-		ok(config_listener(config, v->listeners[i].id) == &v->listeners[i], "listener %u by id", i);
+		ok(config_listener(config, v->listeners[i].id) == &v->listeners[i],
+		   "listener %u by id", i);
 	ok(!config_listener(config, 1), "no such listener");
-	ok(v->listeners[4].transport == TRANSPORT_UDP && v->listeners[4].addr.port == 5002, "range");
+	ok(v->listeners[4].transport == TRANSPORT_UDP && v->listeners[4].addr.port == 5002,
+	   "range");
 	is_int(target_port(&v->target, &v->target.pool->servers[0], 443), 82, "the service's port");
 	is_int(target_port(&v->target, &v->target.pool->servers[1], 443), 90, "the server's port");
 	is_int(target_port(v->sorry, &v->sorry->pool->servers[0], 443), 443, "the client's port");
@@ -576,8 +594,10 @@ test_check(void)
 	struct node *root = parse(arena, "pool p { server a ::1; }\n"
 		"virtual-service v { listen *:1; pool p; monitor every { flag on; number 7; } }");
 
-	ok(!config_bind(arena, root, NULL, test_module, NULL, &said), "refused by the module's check");
-	is_str(told(), "f:2: monitor every: flag and number 7 do not go together\n", "in its words");
+	ok(!config_bind(arena, root, NULL, test_module, NULL, &said), "refused by the module's "
+								      "check");
+	is_str(told(), "f:2: monitor every: flag and number 7 do not go together\n",
+	       "in its words");
 	arena_free(arena);
 }
 

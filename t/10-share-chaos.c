@@ -1,6 +1,7 @@
-/* Processes that write to the board are killed at random moments, by the hundred. Nothing may be torn,
- * nothing may stay stuck, and the counters must be right. The writers are this program itself, started
- * anew by posix_spawn() with a role; all of them end by themselves after a while, whatever happens. */
+/* Processes that write to the board are killed at random moments, by the hundred. Nothing may be
+ * torn, nothing may stay stuck, and the counters must be right. The writers are this program
+ * itself, started anew by posix_spawn() with a role; all of them end by themselves after a while,
+ * whatever happens. */
 #define _GNU_SOURCE 1
 #include "tap.h"
 
@@ -108,14 +109,16 @@ worker(struct board *board, struct truth *truth, unsigned row, uint64_t seed)
 		struct board_tally *tally = board_tally(board, row, cells[draw % CELLS]);
 		struct sy_key key = key_of((unsigned)(draw >> 8) % KEYS);
 		uint64_t group = 1 + (draw >> 20) % 3;
-		struct sy_addr client = { .ip = { 10, 0, 0, (uint8_t)(draw >> 30) }, .family = SY_IPV4 };
+		struct sy_addr client = { .ip = { 10, 0, 0, (uint8_t)(draw >> 30) },
+		                         .family = SY_IPV4 };
 
 		tally_add(tally->active, 1);
 		tally_add(tally->total, 1);
 		tally_add(truth->row[row].total, 1);
 		tally_add(tally->bytes_up, 1000);
 		tally_add(truth->row[row].bytes, 1000);
-		if (persist_store(board, row, group, &key, server_of(&key, group, draw >> 40), &life,
+		if (persist_store(board, row, group, &key, server_of(&key, group, draw >> 40),
+		                  &life,
 		                  clock_ms()))
 			tally_add(truth->row[row].stores, 1);
 		else
@@ -142,9 +145,11 @@ checker(struct board *board, struct truth *truth, uint64_t seed)
 		struct board_check *check = board_check(board, 1 + (draw >> 20) % CHECKS, true);
 		char words[BOARD_WORDS];
 
-		snprintf(words, sizeof(words), "%u and at the end, far away from there, again: %u", number,
+		snprintf(words, sizeof(words), "%u and at the end, far away from there, again: %u",
+		         number,
 		         number);
-		board_health_write(board_cell_at(board, cell), number % 2 ? HEALTH_UP : HEALTH_DOWN, words,
+		board_health_write(board_cell_at(board, cell),
+		                   number % 2 ? HEALTH_UP : HEALTH_DOWN, words,
 		                   number % 100, number);
 		tally_add(truth->row[ROW_CHECKER].health, 1);
 		board_check_begin(check);
@@ -162,7 +167,8 @@ words_fit(const char *words, uint32_t number)
 	unsigned first = 0, second = 0;
 
 	return !words[0] || strstr(words, "died while") ||
-	       (sscanf(words, "%u and at the end, far away from there, again: %u", &first, &second) == 2 &&
+	       (sscanf(words, "%u and at the end, far away from there, again: %u", &first,
+	               &second) == 2 &&
 	        first == number && second == number);
 }
 
@@ -206,13 +212,16 @@ reader(struct board *board, struct truth *truth, uint64_t seed)
 			board_health_read(board_cell_at(board, cell), &health);
 			truth->reader.torn_health += !words_fit(health.reason, health.latency_us);
 			truth->reader.foreign += board_cell_at(board, cell)->id != cell_id(i);
-			server = persist_find(board, ROW_CONSOLE, 1 + i % 3, &key, &life, clock_ms());
-			truth->reader.torn_entries += server && !server_fits(server, &key, 1 + i % 3);
+			server = persist_find(board, ROW_CONSOLE, 1 + i % 3, &key, &life,
+			                      clock_ms());
+			truth->reader.torn_entries += server && !server_fits(server, &key,
+			                                                     1 + i % 3);
 			if (check) {
 				board_check_read(check, &copy);
 				truth->reader.torn_checks +=
 					!words_fit(copy.reason, copy.latency_us) ||
-					(!strstr(copy.reason, "died while") && copy.runs != copy.weight);
+					(!strstr(copy.reason, "died while") &&
+					 copy.runs != copy.weight);
 			}
 		}
 		truth->reader.rounds++;
@@ -275,7 +284,8 @@ check_table(struct board *board, struct truth *truth, unsigned kills)
 		stuck += !persist_store(board, ROW_WORKER, 9, &key, 77, &life, clock_ms());
 		lost += persist_find(board, ROW_WORKER, 9, &key, &life, clock_ms()) != 77;
 	}
-	ok(stuck == 0 && lost == 0, "no bucket is stuck after the folds (%u stuck, %u lost)", stuck, lost);
+	ok(stuck == 0 && lost == 0, "no bucket is stuck after the folds (%u stuck, %u lost)",
+	   stuck, lost);
 	persist_usage(board, clock_ms(), &used, &capacity);
 	ok(used <= capacity && used == persist_clear(board, ROW_CONSOLE, 0, 0, NULL),
 	   "all %zu entries can be cleared", used);
@@ -321,7 +331,8 @@ check_counters(struct board *board, const struct truth *truth, unsigned kills)
 static void
 check_reader(const struct truth *truth)
 {
-	diag("the reader made %llu rounds, saw %llu entries", (unsigned long long)truth->reader.rounds,
+        diag("the reader made %llu rounds, saw %llu entries",
+             (unsigned long long)truth->reader.rounds,
 	     (unsigned long long)truth->reader.entries);
 	ok(truth->reader.rounds > 10 && truth->reader.entries > 1000, "the reader saw it all");
 	is_uint(truth->reader.torn_entries, 0, "no persistence entry was torn");

@@ -1,5 +1,5 @@
-/* The board: cells, health, checks, tallies, clients' counts, persistence. What happens when writers
- * are killed is in 10-share-chaos.c. */
+/* The board: cells, health, checks, tallies, clients' counts, persistence. What happens when
+ * writers are killed is in 10-share-chaos.c. */
 #define _GNU_SOURCE 1
 #include "tap.h"
 
@@ -114,7 +114,8 @@ test_memory(void)
 	}
 	diag("20,500 cells claimed in %llu us", (unsigned long long)(clock_us() - begin));
 	used = memory_of(fd);
-	diag("with 500 services, 20,000 servers and seats, 4 workers counting: %zu KiB", used >> 10);
+	diag("with 500 services, 20,000 servers and seats, 4 workers counting: %zu KiB",
+	     used >> 10);
 	ok(used < 16u << 20, "what is used of it costs what it should");
 	board_sum(board, board_cell(board, CELL_OTHER, id_of(1000000)), &sum);
 	is_uint(sum.total, 4, "and is summed");
@@ -164,7 +165,8 @@ test_cells(void)
 	for (unsigned i = 0; i < 8; i++)
 		right &= board_cell(board, CELL_SERVICE, id_of(100 + i)) == i;
 	ok(right, "services have the first cells");
-	is_uint(board_cell(board, CELL_SERVICE, id_of(200)), UINT32_MAX, "no room for a ninth service");
+	is_uint(board_cell(board, CELL_SERVICE, id_of(200)), UINT32_MAX,
+	        "no room for a ninth service");
 	for (unsigned i = 0; i < 24; i++) {
 		cell[i] = board_cell(board, CELL_OTHER, id_of(i));
 		right &= cell[i] == 8 + i && board_cell_at(board, cell[i])->id == id_of(i);
@@ -198,7 +200,8 @@ test_cells(void)
 	ok(right, "what is kept keeps its cell");
 	is_uint(board_cell(board, CELL_OTHER, id_of(3)), cell[3], "so does what is still in use");
 	is_uint(board_cell(board, CELL_OTHER, id_of(999)), cell[1], "a buried cell is given again");
-	is_uint(board_cell_at(board, cell[1])->wish, WISH_NONE, "without the wishes of the old one");
+	is_uint(board_cell_at(board, cell[1])->wish, WISH_NONE,
+	        "without the wishes of the old one");
 	is_uint(board_tally(board, ROW_WORKER + 1, cell[1])->total, 0, "and without its counters");
 
 	for (unsigned i = 0; i < 20000 && right; i++) {
@@ -230,7 +233,8 @@ test_health(void)
 	is_uint(health.health, HEALTH_UP, "up");
 	is_str(health.reason, "answered in 2 ms", "with a reason");
 	ok(health.weight == 80 && health.latency_us == 2000, "weight and latency");
-	ok(health.changes == 0 && health.up_since_ms == 0, "up from the start: no change, no slow start");
+	ok(health.changes == 0 && health.up_since_ms == 0,
+	   "up from the start: no change, no slow start");
 	ok(health.since_wall_ms > 0, "since when");
 	board_health_write(cell, HEALTH_DOWN, "connection refused", 0, 0);
 	board_health_write(cell, HEALTH_DOWN, "no answer in 2 s", 0, 0);
@@ -296,7 +300,8 @@ test_tallies(void)
 	struct board_tally sum, *tally;
 	int fd;
 	struct board *board = new_board(&small, &fd);
-	uint32_t service = board_cell(board, CELL_SERVICE, 3), cell = board_cell(board, CELL_OTHER, 4);
+	uint32_t service = board_cell(board, CELL_SERVICE, 3);
+	uint32_t cell = board_cell(board, CELL_OTHER, 4);
 
 	board_set_workers(board, 3);
 	board_set_workers(board, 2);
@@ -379,7 +384,8 @@ test_sources(void)
 	ok(memory_of(fd) > before, "this took memory");
 	board_fold(board, ROW_WORKER);
 	board_fold(board, ROW_WORKER + 1);
-	is_uint(source_look(board, 3, &b, now).active, 0, "nothing is open after the worker's death");
+	is_uint(source_look(board, 3, &b, now).active, 0,
+	        "nothing is open after the worker's death");
 	diag("memory before %zu, after the fold %zu bytes", before, memory_of(fd));
 	ok(memory_of(fd) <= before + 65536, "and the memory is given back");
 
@@ -407,7 +413,8 @@ test_sources(void)
 
 		full += source_more(board, ROW_WORKER, 5, &client, now) == UINT32_MAX;
 	}
-	ok(full < BOARD_SOURCES / 2 / 1000, "half full, next to every client has a slot (%u of %u do not)",
+	ok(full < BOARD_SOURCES / 2 / 1000,
+	   "half full, next to every client has a slot (%u of %u do not)",
 	   full, BOARD_SOURCES / 2);
 	board_unmap(board);
 	close(fd);
@@ -430,20 +437,25 @@ test_persist(void)
 	ok(persist_store(board, ROW_WORKER, 1, &a, 11, &life, now), "stored");
 	is_uint(persist_find(board, ROW_WORKER, 1, &a, &life, now), 11, "found");
 	is_uint(persist_find(board, ROW_WORKER, 1, &b, &life, now), 0, "another key is not");
-	is_uint(persist_find(board, ROW_WORKER, 2, &a, &life, now), 0, "nor the key in another group");
+	is_uint(persist_find(board, ROW_WORKER, 2, &a, &life, now), 0,
+	        "nor the key in another group");
 	persist_store(board, ROW_WORKER, 1, &longest, 40, &life, now);
 	is_uint(persist_find(board, ROW_WORKER, 1, &longest, &life, now), 40, "the longest key");
 	longest.len--;
-	is_uint(persist_find(board, ROW_WORKER, 1, &longest, &life, now), 0, "and not its beginning");
+	is_uint(persist_find(board, ROW_WORKER, 1, &longest, &life, now), 0,
+	        "and not its beginning");
 	persist_store(board, ROW_WORKER, 1, &none, 7, &life, now);
 	is_uint(persist_find(board, ROW_WORKER, 1, &none, &life, now), 7, "an empty key is a key");
 
-	is_uint(persist_find(board, ROW_WORKER, 1, &a, &life, now + 900), 11, "alive, and refreshed");
+	is_uint(persist_find(board, ROW_WORKER, 1, &a, &life, now + 900), 11,
+	        "alive, and refreshed");
 	is_uint(persist_find(board, ROW_WORKER, 1, &a, &life, now + 1899), 11, "so it lives on");
-	is_uint(persist_find(board, ROW_WORKER, 1, &a, &life, now + 2899), 0, "until its time is up");
+	is_uint(persist_find(board, ROW_WORKER, 1, &a, &life, now + 2899), 0,
+	        "until its time is up");
 	persist_store(board, ROW_WORKER, 1, &b, 12, &fixed, now);
 	is_uint(persist_find(board, ROW_WORKER, 1, &b, &fixed, now + 999), 12, "without refresh");
-	is_uint(persist_find(board, ROW_WORKER, 1, &b, &fixed, now + 1000), 0, "it ends all the same");
+	is_uint(persist_find(board, ROW_WORKER, 1, &b, &fixed, now + 1000), 0,
+	        "it ends all the same");
 	persist_store(board, ROW_WORKER, 1, &b, 12, &life, now);
 	persist_store(board, ROW_WORKER, 1, &b, 13, &life, now);
 	is_uint(persist_find(board, ROW_WORKER, 1, &b, &life, now), 13, "replaced");
@@ -496,8 +508,10 @@ test_persist_table(void)
 	ok(used == 16 && capacity == 16, "a bucket is full");
 	persist_find(board, ROW_WORKER, 1, &key, &life, 5500);
 	persist_store(board, ROW_WORKER, 1, &late, 9, &life, 5600);
-	is_uint(persist_find(board, ROW_WORKER, 1, &late, &life, 5600), 9, "there is room for one more");
-	is_uint(persist_find(board, ROW_WORKER, 1, &key, &life, 5600), 100, "not from what was used");
+	is_uint(persist_find(board, ROW_WORKER, 1, &late, &life, 5600), 9,
+	        "there is room for one more");
+	is_uint(persist_find(board, ROW_WORKER, 1, &key, &life, 5600), 100,
+	        "not from what was used");
 	key = key_of("1/1");
 	is_uint(persist_find(board, ROW_WORKER, 1, &key, &life, 5600), 0, "but from the oldest");
 	board_unmap(board);
@@ -509,7 +523,8 @@ test_persist_table(void)
 	persist_each(board, 5100, see, &seen);
 	is_uint(seen.n, 200, "each entry is seen");
 	ok(seen.last.created_ms >= 5000 && seen.last.expires_ms == seen.last.used_ms + 1000 &&
-	   (seen.last.group == 1 || seen.last.group == 2) && seen.last.key.len >= 3, "with its times");
+	   (seen.last.group == 1 || seen.last.group == 2) && seen.last.key.len >= 3,
+	   "with its times");
 	seen = (struct seen){ .most = 10 };
 	persist_each(board, 5100, see, &seen);
 	is_uint(seen.n, 10, "or as many as wanted");
@@ -552,15 +567,18 @@ test_persist_dead(void)
 	bucket[0] = ROW_WORKER + 1 + 1;
 	bucket[1]++;
 	begin = clock_us();
-	is_uint(persist_find(board, ROW_WORKER, 1, &key, &life, 1000), 0, "in flux: taken for a miss");
+	is_uint(persist_find(board, ROW_WORKER, 1, &key, &life, 1000), 0,
+	        "in flux: taken for a miss");
 	ok(!persist_store(board, ROW_WORKER, 1, &other, 6, &life, 1000), "nothing is stored");
 	is_uint(persist_clear(board, ROW_CONSOLE, 0, 5, NULL), 0, "nothing cleared");
 	diag("the three gave up after %llu us", (unsigned long long)(clock_us() - begin));
 	ok(clock_us() - begin < 1000000, "and nobody waited");
 	board_fold(board, ROW_WORKER);
-	ok(!persist_store(board, ROW_WORKER, 1, &other, 6, &life, 1000), "another's death frees nothing");
+	ok(!persist_store(board, ROW_WORKER, 1, &other, 6, &life, 1000),
+	   "another's death frees nothing");
 	board_fold(board, ROW_WORKER + 1);
-	is_uint(persist_find(board, ROW_WORKER, 1, &key, &life, 1000), 5, "the fold makes it whole");
+	is_uint(persist_find(board, ROW_WORKER, 1, &key, &life, 1000), 5,
+	        "the fold makes it whole");
 	ok(persist_store(board, ROW_WORKER, 1, &other, 6, &life, 1000), "and free");
 	board_unmap(board);
 	close(fd);
@@ -581,7 +599,8 @@ test_ids_dead(void)
 	ids->head->used = 3;
 	*ids_id(ids, 2) = id_of(2);
 	is_uint(board_cell(board, CELL_OTHER, id_of(1)), cell, "finding asks nobody");
-	is_uint(board_cell(board, CELL_OTHER, id_of(2)), cell + 2, "what the dead left is completed");
+	is_uint(board_cell(board, CELL_OTHER, id_of(2)), cell + 2,
+	        "what the dead left is completed");
 	is_uint(board_cell(board, CELL_OTHER, id_of(3)), cell + 1, "and the table goes on");
 	is_uint(ids->head->inside, 0, "nobody is inside");
 	/* The same by the master. */

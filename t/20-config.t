@@ -313,13 +313,13 @@ control /run/x group=no-such-group;
 --- steelyard.conf:1: group no-such-group: there is no such group
 === control with an unknown setting
 control /run/x moed=0600;
---- steelyard.conf:1: unknown setting moed; did you mean mode?
+--- steelyard.conf:1: unknown setting moed in control /run/x; did you mean mode?
 === pid-file, relative
 pid-file x.pid;
 --- steelyard.conf:1: pid-file x.pid: the path must begin with /
 === an unknown table
 tables { cels 100; }
---- steelyard.conf:1: unknown directive cels; did you mean cells?
+--- steelyard.conf:1: unknown directive cels in tables; did you mean cells?
 === listen-slots
 workers 8; listen-slots 4;
 --- steelyard.conf:1: listen-slots 4: each of the 8 workers needs one
@@ -396,7 +396,7 @@ virtual-service v { listen 127.0.0.1:0; REST }
 === a server's setting
 pool p { server s1 127.0.0.1 wieght=7; }
 virtual-service v { listen 127.0.0.1:0; REST }
---- steelyard.conf:1: unknown setting wieght; did you mean weight?
+--- steelyard.conf:1: unknown setting wieght in server s1; did you mean weight?
 === something else on the line of a server
 pool p { server s1 127.0.0.1 backup; }
 virtual-service v { listen 127.0.0.1:0; REST }
@@ -533,7 +533,7 @@ virtual-service v {
 		timeuot 20m;
 	}
 }
---- steelyard.conf:5: unknown directive timeuot; did you mean timeout?
+--- steelyard.conf:5: unknown directive timeuot in persistence source; did you mean timeout?
 === a setting of a module, out of range
 POOL
 virtual-service v {
@@ -695,7 +695,7 @@ pool q {
 	server s 127.0.0.1;
 	virtual-service v { listen 127.0.0.1:0; REST }
 }
---- steelyard.conf:4: unknown directive virtual-service in pool q
+--- steelyard.conf:4: virtual-service does not belong in pool q, but outside of blocks
 --- steelyard.conf:1 warning: pool p is not used
 === a file that is not there
 include user.conf; include other.conf;
@@ -821,6 +821,37 @@ deploy edge { a b; }
 pool p { server s1 127.0.0.1; template x { } }
 virtual-service v { listen 127.0.0.1:0; REST }
 --- steelyard.conf:1: template must stand outside of all blocks
+=== a directive of another block
+pool p {
+	server s1 127.0.0.1;
+	idle-timeout 5m;
+}
+virtual-service v { listen 127.0.0.1:0; REST }
+snat off;
+--- steelyard.conf:6: snat does not belong here, but in virtual-service
+--- steelyard.conf:3: idle-timeout does not belong in pool p, but in virtual-service
+=== a console that cannot be reached
+console { allow 127.0.0.1; }
+POOL
+virtual-service v { listen 127.0.0.1:0; REST }
+--- good
+--- steelyard.conf:1 warning: allow needs a listen
+=== slow start without a monitor
+pool p {
+	server s1 127.0.0.1;
+	slow-start 30s;
+}
+virtual-service v { listen 127.0.0.1:0; pool p; monitor off; }
+--- good
+--- steelyard.conf:3 warning: slow-start needs a monitor: virtual-service v (steelyard.conf:5) has none
+=== nothing at all
+# nothing
+--- good
+--- steelyard.conf warning: there is no virtual-service
+=== a server's settings in a block
+pool p { server s1 127.0.0.1 { weight 5; max-connections none; } }
+virtual-service v { listen 127.0.0.1:0; REST }
+--- steelyard.conf:1: max-connections none: a number (default 0) is expected
 === a loop without a block
 for-each $a in 1 2 3;
 --- steelyard.conf:1: for-each takes a variable, `in`, values, and a block

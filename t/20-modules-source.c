@@ -40,12 +40,14 @@ test_keys(void)
 	};
 
 	for (unsigned i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
-		struct used used = module_use(arena, SY_PERSISTENCE, "source", wanted[i].settings, NULL, 0);
+	        struct used used = module_use(arena, SY_PERSISTENCE, "source", wanted[i].settings,
+	                                      NULL, 0);
 		const struct sy_persistence *ops = used.ops;
 		struct sy_key key = key_for(&used, wanted[i].client);
 		char text[96];
 
-		is_str(ops->print(used.conf, &key, text, sizeof(text)), wanted[i].key, "%s with \"%s\"",
+		is_str(ops->print(used.conf, &key, text, sizeof(text)), wanted[i].key,
+		       "%s with \"%s\"",
 		       wanted[i].client, wanted[i].settings);
 	}
 }
@@ -56,7 +58,8 @@ test_same(void)
 	struct used used = module_use(arena, SY_PERSISTENCE, "source", "mask4 24;", NULL, 0);
 	const struct sy_persistence *ops = used.ops;
 	struct sy_key one = key_for(&used, "192.0.2.7:1000"), two = key_for(&used, "192.0.2.250:2");
-	struct sy_key other = key_for(&used, "192.0.3.7:1000"), six = key_for(&used, "[2001:db8::1]:1");
+	struct sy_key other = key_for(&used, "192.0.3.7:1000");
+	struct sy_key six = key_for(&used, "[2001:db8::1]:1");
 	struct sy_key nobody = key_for(&used, "");
 	char text[8];
 
@@ -74,20 +77,22 @@ test_settings(void)
 {
 	static const char *const wrong[][2] = {
 		{ "mask4 33;", "mask4" }, { "mask4 0;", "mask4" }, { "mask6 129;", "mask6" },
-		{ "timeout 0s;", "timeout" }, { "timeout 29d;", "timeout" }, { "refresh maybe;", "refresh" },
-		{ "mask 24;", "mask4" },
+		{ "timeout 0s;", "timeout" }, { "timeout 29d;", "timeout" },
+		{ "refresh maybe;", "refresh" }, { "mask 24;", "mask4" },
 	};
 	struct used used = module_use(arena, SY_PERSISTENCE, "source", "", NULL, 0);
 	const struct sy_persistence *ops = used.ops;
 	struct sy_persist_life life = ops->life(used.conf);
 	char problems[600];
 
-	ok(life.timeout_ms == 20 * 60000 && life.refresh, "20 minutes, refreshed, unless said otherwise");
+	ok(life.timeout_ms == 20 * 60000 && life.refresh,
+	   "20 minutes, refreshed, unless said otherwise");
 	used = module_use(arena, SY_PERSISTENCE, "source", "timeout 90s; refresh off;", NULL, 0);
 	life = ops->life(used.conf);
 	ok(life.timeout_ms == 90000 && !life.refresh, "as the settings say");
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
-		module_use(arena, SY_PERSISTENCE, "source", wrong[i][0], problems, sizeof(problems));
+	        module_use(arena, SY_PERSISTENCE, "source", wrong[i][0], problems,
+	                   sizeof(problems));
 		has_str(problems, wrong[i][1], "%s is refused: %s", wrong[i][0], problems);
 	}
 }

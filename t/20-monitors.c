@@ -253,7 +253,7 @@ test_http(void)
 	run = run_of("http", "method HEAD; path /a?b=c; host www.example.net;");
 	step = run.ops->start(run.used.conf, run.state, &run.probe);
 	ok(memmem(step.bytes.at, step.bytes.len,
-	          "HEAD /a?b=c HTTP/1.1\r\nHost: www.example.net\r\n", 46), "http: method, path and host");
+	          "HEAD /a?b=c HTTP/1.1\r\nHost: www.example.net\r\n", 45), "http: method, path and host");
 
 	for (size_t i = 0; i < sizeof(http_cases) / sizeof(http_cases[0]); i++) {
 		run = run_of("http", http_cases[i].settings);

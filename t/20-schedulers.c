@@ -1,5 +1,5 @@
-/* The schedulers, through dlopen: what all of them promise, and what each one is for. Draws come from a
- * generator with a fixed seed, so every run sees the same. */
+/* The schedulers, through dlopen: what all of them promise, and what each one is for. Draws come
+ * from a generator with a fixed seed, so every run sees the same. */
 #define _GNU_SOURCE 1
 #include "module.h"
 
@@ -10,7 +10,8 @@
 #include "base/hash.h"
 
 static const char *const names[] = {
-	"least-connections", "priority", "random-two", "response-time", "round-robin", "source-hash",
+        "least-connections", "priority", "random-two", "response-time", "round-robin",
+        "source-hash",
 };
 
 enum { MOST = 4096 };
@@ -43,7 +44,8 @@ build(struct run *run)
 static struct run
 begin(const char *name, const char *settings, uint32_t n, const uint32_t *weights)
 {
-	struct run run = { .used = module_use(arena, SY_SCHEDULER, name, settings, NULL, 0), .seed = 42 };
+        struct run run = { .used = module_use(arena, SY_SCHEDULER, name, settings, NULL, 0),
+                          .seed = 42 };
 
 	run.ops = run.used.ops;
 	for (uint32_t i = 0; i < n; i++) {
@@ -88,7 +90,8 @@ pick_many(struct run *run, uint32_t n, bool load)
 	}
 }
 
-/* The largest deviation of a count from what it should be, in standard deviations of a fair draw. */
+/* The largest deviation of a count from what it should be, in standard deviations of a fair
+ * draw. */
 static double
 deviation(const struct run *run, uint32_t n, const double *share)
 {
@@ -118,7 +121,8 @@ test_retries(const char *name, uint32_t n)
 		seen[at] = true;
 		servers[at].busy = true;
 	}
-	is_uint(different, n, "%s: with the same draw, each of %u is tried once, then none", name, n);
+	is_uint(different, n, "%s: with the same draw, each of %u is tried once, then none", name,
+	        n);
 }
 
 static void
@@ -142,7 +146,8 @@ test_pure(const char *name)
 		same &= pick(&run) == pick_again(&run);
 	ok(same, "%s: the same inputs give the same answer", name);
 	ok(memcmp(copy, servers, sizeof(copy)) == 0 &&
-	   (!run.table || memcmp(table, run.table, run.table_size) == 0), "%s: changes nothing", name);
+	   (!run.table || memcmp(table, run.table, run.table_size) == 0),
+	   "%s: changes nothing", name);
 	build(&run);
 	ok(!run.table || memcmp(table, run.table, run.table_size) == 0,
 	   "%s: the same set gives the same table", name);
@@ -176,12 +181,14 @@ test_words(const char *name)
 	servers[1].response_us = 1500;
 	for (uint32_t i = 0; i < 3; i++) {
 		memset(words, 1, sizeof(words));
-		run.ops->words(run.used.conf, &run.set, run.table, &run.draw, i, words, sizeof(words));
+		run.ops->words(run.used.conf, &run.set, run.table, &run.draw, i, words,
+		               sizeof(words));
 		memset(few, 1, sizeof(few));
 		run.ops->words(run.used.conf, &run.set, run.table, &run.draw, i, few, sizeof(few));
 		short_too &= memchr(few, '\0', sizeof(few)) != NULL && strncmp(few, words, 9) == 0;
 		if (i == 1)
-			has_str(words, "weight 100 (25 % in slow start)", "%s explains: %s", name, words);
+		        has_str(words, "weight 100 (25 % in slow start)", "%s explains: %s", name,
+		                words);
 	}
 	ok(short_too, "%s: words are cut to fit", name);
 }
@@ -203,7 +210,8 @@ test_many(const char *name)
 	     run.table_size, (unsigned long long)built, (double)picked / 10000);
 	for (uint32_t i = 0; i < MOST; i++)
 		share[i] = 1.0 / MOST;
-	ok(deviation(&run, 10000, share) < 6, "%s: %u servers all get something like their part", name,
+	ok(deviation(&run, 10000, share) < 6, "%s: %u servers all get something like their part",
+	   name,
 	   MOST);
 }
 
@@ -219,7 +227,8 @@ test_weights(const char *name, const uint32_t *weights, uint32_t n, const char *
 	for (uint32_t i = 0; i < n; i++)
 		share[i] = weights[i] / all;
 	pick_many(&run, 100000, true);
-	ok(deviation(&run, 100000, share) < 4.5, "%s: weights %s are kept (%u %u ...)", name, what, counts[0],
+	ok(deviation(&run, 100000, share) < 4.5, "%s: weights %s are kept (%u %u ...)", name, what,
+	   counts[0],
 	   counts[1]);
 }
 
@@ -233,7 +242,8 @@ test_slow_start(const char *name)
 
 	servers[1].share = SY_FULL_SHARE / 4;
 	pick_many(&run, 100000, true);
-	ok(deviation(&run, 100000, share) < 4.5, "%s: a server in slow start gets its share (%u %u %u)", name,
+	ok(deviation(&run, 100000, share) < 4.5,
+	   "%s: a server in slow start gets its share (%u %u %u)", name,
 	   counts[0], counts[1], counts[2]);
 }
 
@@ -247,8 +257,8 @@ test_busy(const char *name)
 	servers[1].busy = true;
 	pick_many(&run, 100000, true);
 	ok(deviation(&run, 100000, share) < 4.5 && counts[1] == 0,
-	   "%s: what a busy one leaves goes to the rest by weight (%u %u %u %u)", name, counts[0], counts[1],
-	   counts[2], counts[3]);
+	   "%s: what a busy one leaves goes to the rest by weight (%u %u %u %u)", name, counts[0],
+	   counts[1], counts[2], counts[3]);
 }
 
 static void
@@ -299,11 +309,12 @@ test_round_robin_order(uint32_t n)
 			each &= first[i] != first[j];
 	ok(cyclic && each, "round-robin: %u equal servers take turns, each once a round", n);
 	if (n == 3)
-		ok(first[0] == 0 && first[1] == 1 && first[2] == 2, "three of them in the order of the file");
+	        ok(first[0] == 0 && first[1] == 1 && first[2] == 2,
+	           "three of them in the order of the file");
 }
 
-/* Over any stretch of the sequence a server has what its weight says, give or take a little: that is
- * what "evenly mixed" means. */
+/* Over any stretch of the sequence a server has what its weight says, give or take a little: that
+ * is what "evenly mixed" means. */
 static void
 test_round_robin_smooth(const uint32_t *weights, uint32_t n, const char *what)
 {
@@ -320,9 +331,11 @@ test_round_robin_smooth(const uint32_t *weights, uint32_t n, const char *what)
 		for (uint32_t i = 0; i < n; i++)
 			worst = fmax(worst, fabs(counts[i] - (double)k * weights[i] / all));
 	}
-	ok(worst < 2 + log2(n), "round-robin: weights %s are mixed evenly (%.2f off at worst)", what, worst);
+	ok(worst < 2 + log2(n), "round-robin: weights %s are mixed evenly (%.2f off at worst)",
+	   what, worst);
 	if (steps == all)
-		ok(memcmp(counts, weights, n * sizeof(*counts)) == 0, "and exact after a round of %u", all);
+	        ok(memcmp(counts, weights, n * sizeof(*counts)) == 0,
+	           "and exact after a round of %u", all);
 }
 
 static void
@@ -394,7 +407,8 @@ test_least_ties(void)
 	struct run run = begin("least-connections", "", 4, NULL);
 
 	pick_many(&run, 40000, false);
-	ok(deviation(&run, 40000, quarter) < 4.5, "least-connections: equals are drawn, so workers don't herd "
+	ok(deviation(&run, 40000, quarter) < 4.5,
+	   "least-connections: equals are drawn, so workers don't herd "
 	   "(%u %u %u %u)", counts[0], counts[1], counts[2], counts[3]);
 	servers[1].load = servers[3].load = 1;
 	pick_many(&run, 40000, false);
@@ -449,7 +463,8 @@ test_response(void)
 	is_uint(counts[0], 1000, "response-time: the fastest of idle ones");
 	pick_many(&run, 13000, true);
 	ratio = (double)servers[0].load / servers[1].load;
-	ok(ratio > 8.8 && ratio < 9.2, "loads follow speeds: nine times as fast, %.2f times the load", ratio);
+	ok(ratio > 8.8 && ratio < 9.2,
+	   "loads follow speeds: nine times as fast, %.2f times the load", ratio);
 	run = begin("response-time", "explore 0;", 3, NULL);
 	servers[0].response_us = 1000;
 	servers[1].response_us = 1000;
@@ -461,7 +476,8 @@ test_response(void)
 	servers[0].response_us = 10;
 	servers[1].response_us = 1000000;
 	pick_many(&run, 100000, false);
-	ok(counts[1] > 4500 && counts[1] < 5500, "explore 10: half of every tenth goes to the slow one (%u)",
+	ok(counts[1] > 4500 && counts[1] < 5500,
+	   "explore 10: half of every tenth goes to the slow one (%u)",
 	   counts[1]);
 	run = begin("response-time", "", 2, NULL);
 	servers[0].response_us = UINT32_MAX;
@@ -484,7 +500,8 @@ test_random_two(void)
 		least = counts[i] < least ? counts[i] : least;
 		most = counts[i] > most ? counts[i] : most;
 	}
-	ok(most - least < 20, "random-two: 100,000 on ten servers, %u to %u each (one draw: 1,000 apart)",
+	ok(most - least < 20,
+	   "random-two: 100,000 on ten servers, %u to %u each (one draw: 1,000 apart)",
 	   least, most);
 	servers[4].load += 1000000;
 	pick_many(&run, 10000, true);
@@ -527,8 +544,9 @@ test_hash_loss(uint32_t n, const char *settings)
 		must_move += before_of[i] == (int)gone;
 		moved += before_of[i] != now;
 	}
-	diag("1 of %u servers lost%s%s: %.2f %% of the clients move (1/n is %.2f %%, its own were %.2f %%)", n,
-	     *settings ? ", " : "", settings, 100.0 * moved / CLIENTS, 100.0 / n, 100.0 * must_move / CLIENTS);
+	diag("1 of %u servers lost%s%s: %.2f %% of the clients move (1/n is %.2f %%, its own were "
+	     "%.2f %%)", n, *settings ? ", " : "", settings, 100.0 * moved / CLIENTS, 100.0 / n,
+	     100.0 * must_move / CLIENTS);
 	ok(moved >= must_move && moved - must_move < CLIENTS * 0.03,
 	   "source-hash: of %u servers one goes, few others move", n);
 	memmove(&servers[gone + 1], &servers[gone], (n - gone - 1) * sizeof(*servers));
@@ -555,7 +573,8 @@ test_hash_even(const uint32_t *weights, uint32_t n, const char *what)
 	}
 	for (uint32_t i = 0; i < n; i++)
 		worst = fmax(worst, fabs(counts[i] - 16381 * servers[i].weight / all));
-	ok(worst <= 1.5, "source-hash: %s: each has the slots of its weight (%.2f off at worst)", what, worst);
+	ok(worst <= 1.5, "source-hash: %s: each has the slots of its weight (%.2f off at worst)",
+	   what, worst);
 }
 
 static void
@@ -576,7 +595,8 @@ test_hash_busy(void)
 	for (unsigned i = 0; i < 10; i++)
 		least = i != 3 && to[i] < least ? to[i] : least;
 	is_uint(moved, 0, "source-hash: one is busy, and clients of the others stay");
-	ok(to[3] == 0 && least > CLIENTS / 100 * 0.8, "its own are spread over all (%u at least to each)",
+	ok(to[3] == 0 && least > CLIENTS / 100 * 0.8,
+	   "its own are spread over all (%u at least to each)",
 	   least);
 }
 
@@ -600,7 +620,8 @@ test_hash_slow_start(void)
 			got += share == 64 && now == 2;
 		}
 	}
-	ok(got > own * 0.22 && got < own * 0.28, "source-hash: in slow start a quarter of its own come back "
+	ok(got > own * 0.22 && got < own * 0.28,
+	   "source-hash: in slow start a quarter of its own come back "
 	   "(%u of %u)", got, own);
 	is_uint(left, 0, "who came back stays while the share grows");
 	is_uint(strange, 0, "and nobody else moves");
@@ -611,13 +632,17 @@ test_hash_settings(void)
 {
 	char problems[600];
 
-	module_use(arena, SY_SCHEDULER, "source-hash", "table-size 65536;", problems, sizeof(problems));
-	has_str(problems, "table-size 65536 is not a prime (2 times 32768)", "no prime: %s", problems);
-	module_use(arena, SY_SCHEDULER, "source-hash", "table-size 997003;", problems, sizeof(problems));
+	module_use(arena, SY_SCHEDULER, "source-hash", "table-size 65536;", problems,
+	           sizeof(problems));
+	has_str(problems, "table-size 65536 is not a prime (2 times 32768)", "no prime: %s",
+	        problems);
+	module_use(arena, SY_SCHEDULER, "source-hash", "table-size 997003;", problems,
+	           sizeof(problems));
 	has_str(problems, "is not a prime (", "a product of two primes is none, either");
 	module_use(arena, SY_SCHEDULER, "source-hash", "table-size 7;", problems, sizeof(problems));
 	ok(*problems, "too small: %s", problems);
-	module_use(arena, SY_SCHEDULER, "source-hash", "table-size 999983;", problems, sizeof(problems));
+	module_use(arena, SY_SCHEDULER, "source-hash", "table-size 999983;", problems,
+	           sizeof(problems));
 	is_str(problems, "", "a large prime");
 	module_use(arena, SY_SCHEDULER, "response-time", "exlpore 3;", problems, sizeof(problems));
 	has_str(problems, "explore", "a wrong name: %s", problems);
@@ -645,7 +670,8 @@ test_hash(void)
 	run = begin("source-hash", "table-size 1000003;", MOST, NULL);
 	before = clock_us();
 	build(&run);
-	diag("source-hash, table-size 1000003, %u servers: %zu bytes, built in %llu us", MOST, run.table_size,
+	diag("source-hash, table-size 1000003, %u servers: %zu bytes, built in %llu us", MOST,
+	     run.table_size,
 	     (unsigned long long)(clock_us() - before));
 	for (uint32_t i = 0; i < MOST; i++)
 		servers[i].weight = i ? 1 : 65535;

@@ -1,5 +1,5 @@
-/* Modules that are no files, for tests of the configuration: one of each kind, and a monitor that has a
- * row of every type. */
+/* Modules that are no files, for tests of the configuration: one of each kind, and a monitor that
+ * has a row of every type. */
 #ifndef T_CONF_MODULES_H
 #define T_CONF_MODULES_H
 
@@ -43,27 +43,27 @@ static const struct sy_row every_inner_rows[] = {
 };
 
 static const struct sy_row every_rows[] = {
-	SY_ROW(struct every, flag, "flag", .preset = "off", SY_GIVEN(struct every, flag_given),
-	       .doc = "Flag."),
-	SY_ROW(struct every, number, "number", .min = 3, .max = 7, .preset = "5", .doc = "Number."),
-	SY_ROW(struct every, time, "time", .min = SY_SECOND, .max = SY_DAY, .preset = "1500ms",
-	       .doc = "Time."),
-	SY_ROW(struct every, size, "size", .max = 1 << 20, .preset = "64k", .doc = "Size."),
-	SY_ROW(struct every, rate, "rate", .preset = "7/s", .doc = "Rate."),
-	SY_ROW(struct every, choice, "choice", .words = every_words, .preset = "green", .doc = "Choice."),
-	SY_ROW(struct every, text, "text", .preset = "two words", .doc = "Text."),
-	SY_ROW(struct every, addr, "addr", .flags = SY_NO_PORT, .doc = "Address."),
-	SY_ROW(struct every, addr_port, "addr-port", .flags = SY_PORT, .doc = "Address and port."),
-	SY_ROW(struct every, addrs, "addrs", .preset = "127.0.0.1 [::1]:80", .doc = "Addresses."),
-	SY_ROW(struct every, nets, "nets", .preset = "10.0.0.0/8 ::1", .doc = "Networks."),
-	SY_ROW(struct every, list, "list", .preset = "a b c", .doc = "List."),
-	SY_ROW(struct every, ranges, "ranges", .min = 100, .max = 599, .preset = "200-399,401 500",
-	       .doc = "Ranges."),
-	SY_ROW(struct every, file, "file", .doc = "File."),
-	SY_ROW(struct every, secret, "secret", .doc = "Secret."),
-	SY_ROW_IN(struct every, inner, "inner", every_inner_rows, .doc = "Inner."),
-	SY_ROW_END
-};
+    SY_ROW(struct every, flag, "flag", .preset = "off", SY_GIVEN(struct every, flag_given),
+	   .doc = "Flag."),
+    SY_ROW(struct every, number, "number", .min = 3, .max = 7, .preset = "5", .doc = "Number."),
+    SY_ROW(struct every, time, "time", .min = SY_SECOND, .max = SY_DAY, .preset = "1500ms",
+	   .doc = "Time."),
+    SY_ROW(struct every, size, "size", .max = 1 << 20, .preset = "64k", .doc = "Size."),
+    SY_ROW(struct every, rate, "rate", .preset = "7/s", .doc = "Rate."),
+    SY_ROW(struct every, choice, "choice", .words = every_words, .preset = "green",
+	   .doc = "Choice."),
+    SY_ROW(struct every, text, "text", .preset = "two words", .doc = "Text."),
+    SY_ROW(struct every, addr, "addr", .flags = SY_NO_PORT, .doc = "Address."),
+    SY_ROW(struct every, addr_port, "addr-port", .flags = SY_PORT, .doc = "Address and port."),
+    SY_ROW(struct every, addrs, "addrs", .preset = "127.0.0.1 [::1]:80", .doc = "Addresses."),
+    SY_ROW(struct every, nets, "nets", .preset = "10.0.0.0/8 ::1", .doc = "Networks."),
+    SY_ROW(struct every, list, "list", .preset = "a b c", .doc = "List."),
+    SY_ROW(struct every, ranges, "ranges", .min = 100, .max = 599, .preset = "200-399,401 500",
+	   .doc = "Ranges."),
+    SY_ROW(struct every, file, "file", .doc = "File."),
+    SY_ROW(struct every, secret, "secret", .doc = "Secret."),
+    SY_ROW_IN(struct every, inner, "inner", every_inner_rows, .doc = "Inner."),
+    SY_ROW_END};
 
 static int
 every_check(void *conf, struct sy_err *err)
@@ -91,7 +91,8 @@ every_start(const void *conf, void *state, const struct sy_probe *probe)
 }
 
 static int
-first_pick(const void *conf, const struct sy_set *set, const void *table, const struct sy_draw *draw)
+first_pick(const void *conf, const struct sy_set *set, const void *table,
+	   const struct sy_draw *draw)
 {
 	(void)conf, (void)table, (void)draw;
 	return set->n ? 0 : -1;

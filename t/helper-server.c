@@ -5,12 +5,15 @@
  *	sink   reads all that comes, says nothing
  *	tell   says how many bytes came once the client has ended, and ends
  *
- * Prints its port (PORT 0: the system's choice), then serves until its standard input ends. */
+ * Prints its port (PORT 0: the system's choice), then serves until its standard input ends. SIGUSR1
+ * makes its queue of new connections as short as can be, SIGUSR2 long again: stopped with a queue that
+ * is full, it is as dead as a machine without power. */
 #define _GNU_SOURCE 1
 #include <arpa/inet.h>
 #include <err.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -164,6 +167,12 @@ server_accept(void)
 }
 
 static void
+server_queue(int signal)
+{
+	listen(server_listen, signal == SIGUSR1 ? 0 : 4096);
+}
+
+static void
 server_open(const char *address, const char *port)
 {
 	struct sockaddr_in name = { .sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(port)) };
@@ -225,6 +234,8 @@ main(int argc, char **argv)
 	}
 	server_epoll = epoll_create1(EPOLL_CLOEXEC);
 	server_open(argv[2], argv[3]);
+	signal(SIGUSR1, server_queue);
+	signal(SIGUSR2, server_queue);
 	event.data.ptr = NULL;
 	if (epoll_ctl(server_epoll, EPOLL_CTL_ADD, 0, &event) < 0)
 		err(1, "standard input must be a pipe");

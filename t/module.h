@@ -1,5 +1,5 @@
-/* Opens modules for tests the way the daemon does: the file that would be installed, copied, checked,
- * and its settings bound by its rows. */
+/* Opens modules for tests the way the daemon does: the file that would be installed, copied,
+ * checked, and its settings bound by its rows. */
 #ifndef T_MODULE_H
 #define T_MODULE_H
 
@@ -37,12 +37,13 @@ module_of(enum sy_kind kind, const char *name)
 	if (fd >= 0)
 		module = modules_open(fd, hash, kind, name, &err);
 	if (!module)
-		bail_out("%s %s: %s (make check-modules puts it there)", kind_names[kind], name, err.text);
+	        bail_out("%s %s: %s (make check-modules puts it there)", kind_names[kind], name,
+	                 err.text);
 	return module;
 }
 
-/* Settings as in a block of the configuration, "mask4 24; timeout 5m;"; what was wrong with them goes
- * to `problems` if that is not NULL, else ends the test. */
+/* Settings as in a block of the configuration, "mask4 24; timeout 5m;"; what was wrong with them
+ * goes to `problems` if that is not NULL, else ends the test. */
 TAP_UNUSED static struct used
 module_use(struct arena *arena, enum sy_kind kind, const char *name, const char *settings,
            char *problems, size_t len)

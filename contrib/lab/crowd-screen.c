@@ -23,7 +23,7 @@ struct screen {
 	struct lab_buf *out;
 	int columns, rows;
 	int servers, order[CROWD_SERVERS]; /* that are shown */
-	double now, since; /* since: seconds from the last tick */
+	double now, since;                 /* since: seconds from the last tick */
 	bool colour;
 };
 
@@ -70,8 +70,10 @@ screen_cell(const struct screen *screen, const struct crowd_target *target,
 	bool quiet = screen->now - count->last > screen_quiet;
 	char text[32];
 
-	snprintf(text, sizeof(text), count->exchanges < 100000 ? "%s%" PRIu64 "%s" : "%s%" PRIu64 "k%s",
-		 quiet ? "(" : "", count->exchanges < 100000 ? count->exchanges : count->exchanges / 1000,
+	snprintf(text, sizeof(text),
+		 count->exchanges < 100000 ? "%s%" PRIu64 "%s" : "%s%" PRIu64 "k%s",
+		 quiet ? "(" : "",
+		 count->exchanges < 100000 ? count->exchanges : count->exchanges / 1000,
 		 quiet ? ")" : "");
 	if (!count->exchanges)
 		strcpy(text, target->exchanges ? "." : "");
@@ -207,14 +209,16 @@ static void
 screen_log(struct screen *screen)
 {
 	struct crowd *crowd = screen->crowd;
-	int carrying = 0;
+	int carrying = 0, unused = 0;
 
-	for (int i = 0; i < crowd->target_count; i++)
+	for (int i = 0; i < crowd->target_count; i++) {
 		carrying += crowd->targets[i].exchanges > 0;
+		unused += crowd->targets[i].optional && !crowd->targets[i].exchanges;
+	}
 	buf_print(screen->out,
 		  "%4.0f s: %d of %d services carry traffic; %" PRIu64 " exchanges, %.0f/s:",
-		  screen->now - crowd->started, carrying, crowd->target_count, crowd->exchanges,
-		  (double)(crowd->exchanges - crowd->before) / screen->since);
+		  screen->now - crowd->started, carrying, crowd->target_count - unused,
+		  crowd->exchanges, (double)(crowd->exchanges - crowd->before) / screen->since);
 	for (int i = 0; i < screen->servers; i++) {
 		uint64_t sum = 0, before = 0;
 
@@ -222,7 +226,7 @@ screen_log(struct screen *screen)
 			sum += crowd->targets[j].by_server[screen->order[i]].exchanges;
 			before += crowd->targets[j].by_server[screen->order[i]].before;
 		}
-		buf_print(screen->out, " %s %.0f/s", crowd->servers[i],
+		buf_print(screen->out, " %s %.0f/s", crowd->servers[screen->order[i]],
 			  (double)(sum - before) / screen->since);
 	}
 	buf_print(screen->out, "; moved %" PRIu64 ", again %" PRIu64 ", failed %" PRIu64 "\n",

@@ -1,5 +1,6 @@
 /* What the files of config_bind() share: config.c (everything outside of services), config_pool.c,
- * config_service.c, config_check.c (what involves several statements). Not for others but the loader. */
+ * config_service.c, config_check.c (what involves several statements). Not for others but the
+ * loader. */
 #ifndef CONF_BIND_H
 #define CONF_BIND_H
 
@@ -22,6 +23,7 @@ struct main_bound {
 
 struct binder {
 	struct arena *arena;
+	struct arena *scratch;    /* gone when all is bound */
 	struct board *board;
 	const struct sy_module *(*module)(void *context, enum sy_kind kind, const char *name,
 					  struct sy_err *err);

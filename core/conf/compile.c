@@ -72,7 +72,8 @@ compile_workers(struct compile *compile)
 
 	head->workers = bound->workers;
 	if (!head->workers) {
-		head->workers = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (uint32_t)CPU_COUNT(&cpus) : 1;
+		head->workers =
+		    sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? (uint32_t)CPU_COUNT(&cpus) : 1;
 		head->workers = head->workers > BOARD_WORKERS ? BOARD_WORKERS : head->workers;
 	}
 	head->slots = compile_power(head->workers, 1);
@@ -80,7 +81,8 @@ compile_workers(struct compile *compile)
 		head->slots *= 4;
 	if (wanted && wanted < head->workers)
 		complain(compile->complaints, node_child(compile->config->root, "listen-slots"),
-			 "listen-slots %u: each of the %u workers needs one", wanted, head->workers);
+			 "listen-slots %u: each of the %u workers needs one", wanted,
+			 head->workers);
 	if (wanted > head->slots)
 		head->slots = compile_power(wanted, head->slots);
 }
@@ -93,19 +95,23 @@ compile_limit(struct compile *compile)
 	uint32_t *connections = &compile->config->global.worker_connections;
 	uint64_t fixed = COMPILE_SPARE_FDS + (uint64_t)head->n_listeners *
 			 ((head->slots + head->workers - 1) / head->workers);
-	uint64_t most = compile->gathered->nofile > fixed ? (compile->gathered->nofile - fixed) / 2 : 0;
+	uint64_t most =
+	    compile->gathered->nofile > fixed ? (compile->gathered->nofile - fixed) / 2 : 0;
 
 	if (*connections > most && node && !node->filled)
-		complain_mildly(compile->complaints, node, "worker-connections %u needs %llu descriptors for "
-				"each worker, and the system allows %llu: room for %llu connections",
-				*connections, (unsigned long long)(2ull * *connections + fixed),
-				(unsigned long long)compile->gathered->nofile, (unsigned long long)most);
+		complain_mildly(
+		    compile->complaints, node,
+		    "worker-connections %u needs %llu descriptors for "
+		    "each worker, and the system allows %llu: room for %llu connections",
+		    *connections, (unsigned long long)(2ull * *connections + fixed),
+		    (unsigned long long)compile->gathered->nofile, (unsigned long long)most);
 	if (*connections > most)
 		*connections = (uint32_t)most;
 	head->connections = *connections;
 	head->nofile = 2ull * *connections + fixed;
 	if (most < 16)
-		complain(compile->complaints, node, "the system allows a process %llu descriptors; %llu are "
+		complain(compile->complaints, node,
+			 "the system allows a process %llu descriptors; %llu are "
 			 "needed before the first connection (ulimit -n, LimitNOFILE=)",
 			 (unsigned long long)compile->gathered->nofile, (unsigned long long)fixed);
 }
@@ -123,10 +129,16 @@ compile_count(struct compile *compile)
 		const struct service *service = &config->services[i];
 
 		head->transparent |= service->snat == SNAT_OFF;
+		if (service->snat == SNAT_OFF && !compile->gathered->privileged)
+			complain_mildly(
+			    compile->complaints, node_child(service->node, "snat"),
+			    "snat off needs root's rights when steelyardd starts, and this user "
+			    "has none");
 		for (uint32_t j = 0; j < service->n_monitors; j++) {
 			const struct sy_monitor *ops = service->monitors[j].use.module->ops;
 
-			head->icmp |= ops->plan(service->monitors[j].use.conf).transport == SY_OVER_ICMP;
+			head->icmp |=
+			    ops->plan(service->monitors[j].use.conf).transport == SY_OVER_ICMP;
 		}
 	}
 }
@@ -170,7 +182,8 @@ compile_listener(struct text *out, const struct listener *listener)
 				       .transport = listener->transport, .backlog = COMPILE_BACKLOG,
 				       .console = listener->service == NULL };
 
-	snprintf(record.where, sizeof(record.where), "%s:%u", listener->node->file, listener->node->line);
+	snprintf(record.where, sizeof(record.where), "%s:%u", listener->node->file,
+		 listener->node->line);
 	text_add(out, (const char *)&record, sizeof(record));
 }
 

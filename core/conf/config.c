@@ -18,14 +18,16 @@ bind_name(struct binder *binder, const struct node *node)
 	size_t len = strlen(name);
 
 	if (node->n_args == 0) {
-		complain(binder->complaints, node, "%s needs a name: %s NAME%s", node->name, node->name,
-			 node->block ? " { ... }" : "");
+		complain(binder->complaints, node, "%s needs a name: %s NAME%s", node->name,
+			 node->name, node->block ? " { ... }" : "");
 		return NULL;
 	}
 	if (len == 0 || len > NAME_MAX_LEN ||
-	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:") != len) {
-		complain(binder->complaints, node, "%s %s: a name has 1 to %d letters, digits and . _ - :",
-			 node->name, len ? name : "\"\"", NAME_MAX_LEN);
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-:") !=
+		len) {
+		complain(binder->complaints, node,
+			 "%s %s: a name has 1 to %d letters, digits and . _ - :", node->name,
+			 len ? name : "\"\"", NAME_MAX_LEN);
 		return NULL;
 	}
 	return name;
@@ -40,7 +42,8 @@ bind_cell(struct binder *binder, enum cell_kind kind, uint64_t id, const struct 
 		return UINT32_MAX;
 	cell = board_cell(binder->board, kind, id);
 	if (cell == UINT32_MAX)
-		complain(binder->complaints, at, "the shared table of %s is full; tables { %s N; } makes it "
+		complain(binder->complaints, at,
+			 "the shared table of %s is full; tables { %s N; } makes it "
 			 "larger at the next start",
 			 kind == CELL_SERVICE ? "services" : "services and servers",
 			 kind == CELL_SERVICE ? "services" : "cells");
@@ -65,8 +68,9 @@ bind_one(struct binder *binder, const struct node *block, const char *name)
 		if (strcmp(child->name, name) != 0)
 			continue;
 		if (first)
-			complain(binder->complaints, child, "%s is given twice; the first time at %s:%u", name,
-				 first->file, first->line);
+			complain(binder->complaints, child,
+				 "%s is given twice; the first time at %s:%u", name, first->file,
+				 first->line);
 		else
 			first = child;
 	}
@@ -104,7 +108,8 @@ bind_workers(struct binder *binder, struct main_bound *bound)
 static void
 bind_log(struct binder *binder, struct main_bound *bound)
 {
-	const struct node *node = bind_one(binder, binder->config->root, "log"), nothing = { .name = "log" };
+	const struct node *node = bind_one(binder, binder->config->root, "log"),
+			  nothing = { .name = "log" };
 	const char *target = node ? node_arg(node, 0) : "stderr";
 	bool file = strcmp(target, "file") == 0;
 
@@ -112,10 +117,12 @@ bind_log(struct binder *binder, struct main_bound *bound)
 	bound->log_target = file ? LOG_TO_FILE
 			  : strcmp(target, "syslog") == 0 ? LOG_TO_SYSLOG : LOG_TO_STDERR;
 	if (!file && strcmp(target, "syslog") != 0 && strcmp(target, "stderr") != 0)
-		complain(binder->complaints, node, "log %s: stderr, syslog or file PATH is expected",
+		complain(binder->complaints, node,
+			 "log %s: stderr, syslog or file PATH is expected",
 			 *target ? target : "\"\"");
 	if (file && (node->n_args < 2 || strchr(node_arg(node, 1), '=')))
-		complain(binder->complaints, node, "log file needs a path: log file /var/log/steelyard.log;");
+		complain(binder->complaints, node,
+			 "log file needs a path: log file /var/log/steelyard.log;");
 	else if (file)
 		bound->log_path = node_arg(node, 1);
 }
@@ -133,9 +140,11 @@ bind_control(struct binder *binder, struct main_bound *bound)
 	mode = conf.mode ? strtoul(conf.mode, &end, 8) : 0660;
 	if (end && (*end || end == conf.mode || mode > 0777))
 		complain(binder->complaints, node,
-			 "mode %s: permissions are three octal digits, such as 0660 or 0600", conf.mode);
+			 "mode %s: permissions are three octal digits, such as 0660 or 0600",
+			 conf.mode);
 	if (node && (node->n_args == 0 || strchr(node_arg(node, 0), '=')))
-		complain(binder->complaints, node, "control needs a path: control /run/steelyard/control.sock;");
+		complain(binder->complaints, node,
+			 "control needs a path: control /run/steelyard/control;");
 	else if (node)
 		bound->control_path = node_arg(node, 0);
 	if (bound->control_path && *bound->control_path != '/')
@@ -143,7 +152,8 @@ bind_control(struct binder *binder, struct main_bound *bound)
 			 bound->control_path);
 	/* sun_path has 108 bytes. */
 	if (bound->control_path && strlen(bound->control_path) > 100)
-		complain(binder->complaints, node, "control: the path of a socket has at most 100 bytes");
+		complain(binder->complaints, node,
+			 "control: the path of a socket has at most 100 bytes");
 	bound->control_mode = (uint32_t)mode;
 	bound->control_group = conf.group;
 	bound->control = node;
@@ -155,9 +165,11 @@ bind_path(struct binder *binder, const char *path, const char *directive)
 	const struct node *node = node_child(binder->config->root, directive);
 
 	if (path && node && *path != '/')
-		complain(binder->complaints, node, "%s %s: the path must begin with /", directive, path);
+		complain(binder->complaints, node, "%s %s: the path must begin with /", directive,
+			 path);
 	if (path && node && strlen(path) > 250)
-		complain(binder->complaints, node, "%s: the path is longer than 250 bytes", directive);
+		complain(binder->complaints, node, "%s: the path is longer than 250 bytes",
+			 directive);
 }
 
 static void
@@ -231,7 +243,8 @@ bind_all_listeners(struct binder *binder)
 	for (uint32_t i = 0; i < config->n_services; i++)
 		for (uint32_t j = 0; config->services[i].settings.enabled &&
 				     j < config->services[i].n_listeners; j++)
-			config->listeners[config->n_listeners++] = &config->services[i].listeners[j];
+			config->listeners[config->n_listeners++] =
+			    &config->services[i].listeners[j];
 	qsort(config->listeners, config->n_listeners, sizeof(*config->listeners), bind_by_id);
 }
 
@@ -242,8 +255,9 @@ config_bind(struct arena *arena, const struct node *root, struct board *board,
 	    void *context, struct complaints *complaints)
 {
 	struct config *config = arena_new_of(arena, struct config);
-	struct binder binder = { arena, board, module, context, complaints, config,
-				 names_new(arena), names_new(arena), names_new(arena) };
+	struct arena *scratch = arena_new();
+	struct binder binder = { arena, scratch, board, module, context, complaints, config,
+				 names_new(scratch), names_new(arena), names_new(scratch) };
 	unsigned errors = complaints->errors;
 
 	config->root = root;
@@ -254,6 +268,7 @@ config_bind(struct arena *arena, const struct node *root, struct board *board,
 	bind_all_services(&binder);
 	bind_all_listeners(&binder);
 	bind_check(&binder);
+	arena_free(scratch);
 	return complaints->errors > errors ? NULL : config;
 }
 

@@ -22,7 +22,7 @@ struct use {
 
 struct server {
 	const char *name;
-	struct sy_addr addr;      /* port 0: the pool's, the service's or the client's, see target_port */
+	struct sy_addr addr;      /* port 0: see target_port */
 	const char *host;         /* as written, when it was a name; else NULL */
 	uint32_t weight;          /* 0..65535; 0: no new clients */
 	uint32_t max_connections; /* 0: no limit */
@@ -71,23 +71,24 @@ struct service_settings {
 	struct sy_nets allow, deny;       /* deny first; allow n 0: everybody */
 	struct sy_msec idle_timeout;
 	struct sy_msec connect_timeout;
-	struct sy_msec greet_timeout;     /* for the PROXY header, the first bytes a protocol needs */
-	struct sy_msec drain_timeout;     /* of a removed service; then connections are reset. 0: no end */
+	struct sy_msec greet_timeout;     /* for the PROXY header, the protocol's first bytes */
+	struct sy_msec drain_timeout;     /* of a removed service, then reset; 0: no end */
 	uint32_t tries;                   /* servers tried for one exchange, at most */
 	uint32_t max_connections;         /* 0: no limit */
 	uint32_t max_connections_per_source;
 	struct sy_rate max_rate;          /* new connections; 0: no limit */
 	struct sy_rate max_rate_per_source;
-	uint32_t minimum_up;              /* healthy servers, or the service counts as down: sorry pool or refuse */
+	uint32_t minimum_up;              /* servers; with fewer: sorry pool, or refuse */
 	bool optional;                    /* no server up: shown as unused, not as broken */
 	bool enabled;
 };
 
 struct monitor_settings {                 /* core's rows in every monitor block */
-	struct sy_msec interval, timeout, fast_interval; /* fast: after a failure, until settled; 0: interval */
+	struct sy_msec interval, timeout;
+	struct sy_msec fast_interval;     /* after a failure, until settled; 0: interval */
 	uint32_t rise, fall;
 	uint32_t port;                    /* 0: the server's port in the service */
-	struct sy_addr address;           /* another machine than the server; family SY_NO_ADDR: the server */
+	struct sy_addr address;           /* another machine; family SY_NO_ADDR: the server */
 };
 
 struct monitor {
@@ -96,7 +97,7 @@ struct monitor {
 };
 
 struct listener {
-	uint64_t id;              /* hash of transport and address; with port 0 also of service and place */
+	uint64_t id;              /* hash of transport and address; port 0: and of place */
 	struct sy_addr addr;
 	uint32_t transport;       /* TRANSPORT_* */
 	struct service *service;
@@ -130,7 +131,7 @@ struct global_settings {
 	uint32_t worker_connections; /* of one worker, at most */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct sy_nets console_allow;
-	/* the rest (workers, slots, log target, control socket, table sizes) is in gen_head: the master's */
+	/* the rest (workers, slots, log target, control socket, tables) is the master's: gen_head */
 };
 
 struct config {
@@ -145,7 +146,7 @@ struct config {
 	uint32_t n_console;
 	const struct node *root;
 	struct arena *arena;
-	const struct main_bound *main; /* for the loader, which puts it into gen_head: conf/bind.h */
+	const struct main_bound *main; /* for the loader, which fills gen_head: conf/bind.h */
 	struct names *by_name;    /* services */
 };
 

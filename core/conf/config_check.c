@@ -1,5 +1,5 @@
-/* What involves several statements. Errors are what could never work; what works but is hardly meant
- * is a warning. */
+/* What involves several statements. Errors are what could never work; what works but is hardly
+ * meant is a warning. */
 #include <string.h>
 
 #include "conf/bind.h"
@@ -27,10 +27,13 @@ check_transports(struct binder *binder, const struct service *service)
 		if (listener->node == told || (protocol->flags & (udp ? SY_DATAGRAMS : SY_STREAMS)))
 			continue;
 		told = listener->node;
-		complain(binder->complaints, told, udp
-			 ? "listen: protocol %s (%s:%u) does not understand datagrams, so /udp is not possible"
-			 : "listen: protocol %s (%s:%u) understands datagrams only: write /udp behind the "
-			   "port", module->name, service->protocol.node->file, service->protocol.node->line);
+		complain(binder->complaints, told,
+			 udp ? "listen: protocol %s (%s:%u) does not understand datagrams, so /udp "
+			       "is not possible"
+			     : "listen: protocol %s (%s:%u) understands datagrams only: write /udp "
+			       "behind the "
+			       "port",
+			 module->name, service->protocol.node->file, service->protocol.node->line);
 	}
 }
 
@@ -50,19 +53,22 @@ check_proxy_header(struct binder *binder, const struct service *service)
 
 	if (check_has_udp(service)) {
 		if (settings->send_proxy.index != SEND_PROXY_OFF)
-			complain(binder->complaints, check_place(service, "send-proxy"),
-				 "send-proxy works with TCP only, and virtual-service %s listens on UDP",
-				 service->name);
+			complain(
+			    binder->complaints, check_place(service, "send-proxy"),
+			    "send-proxy works with TCP only, and virtual-service %s listens on UDP",
+			    service->name);
 		if (settings->accept_proxy_from.n)
 			complain(binder->complaints, check_place(service, "accept-proxy-from"),
-				 "accept-proxy-from works with TCP only, and virtual-service %s listens on UDP",
+				 "accept-proxy-from works with TCP only, and virtual-service %s "
+				 "listens on UDP",
 				 service->name);
 	}
 	if (settings->send_proxy.index != SEND_PROXY_OFF && service->snat == SNAT_OFF)
-		complain_mildly(binder->complaints, check_place(service, "send-proxy"),
-				"with snat off (%s:%u) the servers see the client's address anyway: "
-				"send-proxy is not needed", check_place(service, "snat")->file,
-				check_place(service, "snat")->line);
+		complain_mildly(
+		    binder->complaints, check_place(service, "send-proxy"),
+		    "with snat off (%s:%u) the servers see the client's address anyway: "
+		    "send-proxy is not needed",
+		    check_place(service, "snat")->file, check_place(service, "snat")->line);
 }
 
 static unsigned
@@ -90,10 +96,13 @@ check_families(struct binder *binder, const struct service *service)
 		ours |= 1u << service->snat_from.at[i].family;
 	servers &= 1u << SY_IPV4 | 1u << SY_IPV6;
 	clients &= 1u << SY_IPV4 | 1u << SY_IPV6;
-	if (service->snat == SNAT_OFF && servers && clients && (clients | servers) != (clients & servers))
-		complain(binder->complaints, check_place(service, "snat"),
-			 "snat off needs clients and servers of one kind, and virtual-service %s mixes "
-			 "IPv4 and IPv6", service->name);
+	if (service->snat == SNAT_OFF && servers && clients &&
+	    (clients | servers) != (clients & servers))
+		complain(
+		    binder->complaints, check_place(service, "snat"),
+		    "snat off needs clients and servers of one kind, and virtual-service %s mixes "
+		    "IPv4 and IPv6",
+		    service->name);
 	if (ours && (servers & ~ours))
 		complain(binder->complaints, check_place(service, "snat"),
 			 "snat has no %s address, and servers of virtual-service %s have one",
@@ -110,39 +119,55 @@ check_numbers(struct binder *binder, const struct service *service)
 	for (uint32_t i = 0; pool && i < pool->n_servers; i++)
 		weighted |= pool->servers[i].weight > 0;
 	if (pool && pool->n_servers && !weighted)
-		complain_mildly(binder->complaints, service->target.pool->node,
-				"all servers of pool %s have weight 0: virtual-service %s (%s:%u) will "
-				"refuse everybody", pool->name, service->name, service->node->file,
-				service->node->line);
+		complain_mildly(
+		    binder->complaints, service->target.pool->node,
+		    "all servers of pool %s have weight 0: virtual-service %s (%s:%u) will "
+		    "refuse everybody",
+		    pool->name, service->name, service->node->file, service->node->line);
 	if (pool && pool->n_servers && settings->minimum_up > pool->n_servers)
 		complain(binder->complaints, check_place(service, "minimum-up"),
-			 "minimum-up %u: pool %s has only %u server%s, so virtual-service %s could never "
-			 "be up", settings->minimum_up, pool->name, pool->n_servers,
+			 "minimum-up %u: pool %s has only %u server%s, so virtual-service %s could "
+			 "never "
+			 "be up",
+			 settings->minimum_up, pool->name, pool->n_servers,
 			 pool->n_servers == 1 ? "" : "s", service->name);
-	if (settings->max_connections && settings->max_connections_per_source > settings->max_connections)
-		complain_mildly(binder->complaints, check_place(service, "max-connections-per-source"),
-				"max-connections-per-source %u is never reached: max-connections is %u "
-				"(%s:%u)", settings->max_connections_per_source, settings->max_connections,
-				check_place(service, "max-connections")->file,
-				check_place(service, "max-connections")->line);
+	if (settings->max_connections &&
+	    settings->max_connections_per_source > settings->max_connections)
+		complain_mildly(
+		    binder->complaints, check_place(service, "max-connections-per-source"),
+		    "max-connections-per-source %u is never reached: max-connections is %u "
+		    "(%s:%u)",
+		    settings->max_connections_per_source, settings->max_connections,
+		    check_place(service, "max-connections")->file,
+		    check_place(service, "max-connections")->line);
 	if (settings->max_rate.per_second &&
 	    settings->max_rate_per_source.per_second > settings->max_rate.per_second)
-		complain_mildly(binder->complaints, check_place(service, "max-rate-per-source"),
-				"max-rate-per-source %u/s is never reached: max-rate is %u/s (%s:%u)",
-				settings->max_rate_per_source.per_second, settings->max_rate.per_second,
-				check_place(service, "max-rate")->file,
-				check_place(service, "max-rate")->line);
+		complain_mildly(
+		    binder->complaints, check_place(service, "max-rate-per-source"),
+		    "max-rate-per-source %u/s is never reached: max-rate is %u/s (%s:%u)",
+		    settings->max_rate_per_source.per_second, settings->max_rate.per_second,
+		    check_place(service, "max-rate")->file, check_place(service, "max-rate")->line);
 }
 
 static void
 check_monitors(struct binder *binder, const struct service *service)
 {
 	const struct node *policy = node_child(service->node, "monitor-policy");
+	const struct pool *pool = service->target.pool;
+	const struct node *slow = pool ? node_child(pool->node, "slow-start") : NULL;
 
 	if (!node_child(service->node, "monitor"))
-		complain_mildly(binder->complaints, service->node,
-				"virtual-service %s has no monitor: its servers count as up whatever "
-				"happens to them (monitor off; says that this is meant)", service->name);
+		complain_mildly(
+		    binder->complaints, service->node,
+		    "virtual-service %s has no monitor: its servers count as up whatever "
+		    "happens to them (monitor off; says that this is meant)",
+		    service->name);
+	if (slow && pool->slow_start.ms && service->n_monitors == 0)
+		complain_mildly(binder->complaints, slow,
+				"slow-start needs a monitor: virtual-service %s "
+				"(%s:%u) has none, so no server of pool %s ever comes back there",
+				service->name, service->node->file, service->node->line,
+				pool->name);
 	if (policy && !policy->filled && service->n_monitors < 2)
 		complain_mildly(binder->complaints, policy,
 				"monitor-policy needs more than one monitor to mean anything");
@@ -160,12 +185,29 @@ bind_check_service(struct binder *binder, const struct service *service)
 	check_monitors(binder, service);
 }
 
+static void
+check_console(struct binder *binder)
+{
+	const struct node *console = node_child(binder->config->root, "console");
+
+	if (console && node_child(console, "allow") && !node_child(console, "listen"))
+		complain_mildly(
+		    binder->complaints, node_child(console, "allow"),
+		    "allow needs a listen: the console answers on the control socket only, and who "
+		    "may open that is said with control PATH mode= group=");
+}
+
 void
 bind_check(struct binder *binder)
 {
 	const struct config *config = binder->config;
-	struct names *used = names_new(binder->arena);
+	struct names *used = names_new(binder->scratch);
 
+	check_console(binder);
+	if (config->n_services == 0 && binder->complaints->errors == 0)
+		complain_mildly(binder->complaints, config->root,
+				"there is no virtual-service: nothing will "
+				"be balanced");
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
 

@@ -3,7 +3,8 @@
 #include "base/hash.h"
 #include "conf/bind.h"
 
-enum { LISTENERS_MAX = 1024 }; /* of one service: each of them is as many sockets as there are slots */
+/* Of one service: each of them is as many sockets as there are slots. */
+enum { LISTENERS_MAX = 1024 };
 
 struct listen_text {
 	struct sy_addr addr;
@@ -28,8 +29,8 @@ listen_ports(const char *text, struct listen_text *out)
 	dash = strchr(copy, '-');
 	if (dash)
 		*dash = '\0';
-	if (!uint_parse(copy, &from) || !uint_parse(dash ? dash + 1 : copy, &to) || to > UINT16_MAX ||
-	    from > to || (dash && from == 0))
+	if (!uint_parse(copy, &from) || !uint_parse(dash ? dash + 1 : copy, &to) ||
+	    to > UINT16_MAX || from > to || (dash && from == 0))
 		return false;
 	out->addr.port = (uint16_t)from;
 	out->last = (uint16_t)to;
@@ -43,15 +44,18 @@ listen_parse(struct binder *binder, const struct node *node, uint32_t arg, struc
 	const char *text = node_arg(node, arg), *slash = strchr(text, '/');
 	char copy[300];
 	struct host_port split;
+	struct sy_addr addr;
 
 	*out = (struct listen_text){ .transport = TRANSPORT_TCP };
 	if (slash && strcmp(slash, "/udp") == 0)
 		out->transport = TRANSPORT_UDP;
 	else if (slash && strcmp(slash, "/tcp") != 0)
 		return listen_wrong(binder, node, text, "what follows the port is /udp or /tcp");
-	if (snprintf(copy, sizeof(copy), "%.*s", slash ? (int)(slash - text) : (int)strlen(text), text) >=
-	    (int)sizeof(copy) || !host_port_split(copy, &split))
-		return listen_wrong(binder, node, text, "an address and a port are expected, such as "
+	if (snprintf(copy, sizeof(copy), "%.*s", slash ? (int)(slash - text) : (int)strlen(text),
+		     text) >= (int)sizeof(copy) ||
+	    !host_port_split(copy, &split))
+		return listen_wrong(binder, node, text,
+				    "an address and a port are expected, such as "
 				    "192.0.2.1:443, [2001:db8::1]:443 or *:443");
 	if (!split.has_port)
 		return listen_wrong(binder, node, text, strchr(text, ':')
@@ -60,18 +64,15 @@ listen_parse(struct binder *binder, const struct node *node, uint32_t arg, struc
 			? "an address is missing; * stands for all of them: *:443"
 			: "a port is missing: 192.0.2.1:443");
 	if (!listen_ports(split.port, out))
-		return listen_wrong(binder, node, text, "a port is a number from 1 to 65535, or a range of "
+		return listen_wrong(binder, node, text,
+				    "a port is a number from 1 to 65535, or a range of "
 				    "them such as 5070-5076 (0: any port that is free)");
 	if (node->found_what == FOUND_ADDRESSES && node->found[arg].len)
 		snprintf(split.host, sizeof(split.host), "%s", (const char *)node->found[arg].at);
-	if (!addr_parse(strcmp(split.host, "*") == 0 ? "0.0.0.0" : split.host, &(struct sy_addr){ 0 }))
+	if (!addr_parse(strcmp(split.host, "*") == 0 ? "0.0.0.0" : split.host, &addr))
 		return listen_wrong(binder, node, text, "an address is expected before the port");
-	{
-		uint16_t port = out->addr.port;
-
-		addr_parse(strcmp(split.host, "*") == 0 ? "0.0.0.0" : split.host, &out->addr);
-		out->addr.port = port;
-	}
+	addr.port = out->addr.port;
+	out->addr = addr;
 	return true;
 }
 
@@ -84,9 +85,10 @@ listen_name(struct binder *binder, const struct listener *listener, uint32_t ord
 
 	addr_text(&listener->addr, addr);
 	if (listener->addr.port)
-		return arena_printf(binder->arena, "%s %s", transport, addr);
-	return arena_printf(binder->arena, "%s %s %s %u", transport, addr,
-			    listener->service && listener->service->name ? listener->service->name : "console",
+		return arena_printf(binder->scratch, "%s %s", transport, addr);
+	return arena_printf(binder->scratch, "%s %s %s %u", transport, addr,
+			    listener->service && listener->service->name ? listener->service->name
+									 : "console",
 			    ordinal);
 }
 
@@ -102,10 +104,13 @@ listen_add(struct binder *binder, struct listener *listener, uint32_t ordinal)
 		return;
 	addr_text(&listener->addr, addr);
 	if (first->service == listener->service)
-		complain(binder->complaints, listener->node, "listen %s is there twice; the first time at "
-			 "%s:%u", addr, first->node->file, first->node->line);
+		complain(binder->complaints, listener->node,
+			 "listen %s is there twice; the first time at "
+			 "%s:%u",
+			 addr, first->node->file, first->node->line);
 	else
-		complain(binder->complaints, listener->node, "listen %s belongs to %s%s already (%s:%u)", addr,
+		complain(binder->complaints, listener->node,
+			 "listen %s belongs to %s%s already (%s:%u)", addr,
 			 first->service ? "virtual-service " : "the console",
 			 first->service && first->service->name ? first->service->name : "",
 			 first->node->file, first->node->line);
@@ -127,12 +132,15 @@ listen_walk(struct binder *binder, const struct node *block, struct service *ser
 			if (!listen_parse(binder, node, i, &text))
 				continue;
 			if (tcp_only && text.transport == TRANSPORT_UDP)
-				listen_wrong(binder, node, node_arg(node, i), "/udp is not possible here");
+				listen_wrong(binder, node, node_arg(node, i),
+					     "/udp is not possible here");
 			for (uint32_t port = text.addr.port; port <= text.last; port++, n++) {
 				if (!out || n >= LISTENERS_MAX)
 					continue;
-				out[n] = (struct listener){ .addr = text.addr, .transport = text.transport,
-							    .service = service, .node = node };
+				out[n] = (struct listener){ .addr = text.addr,
+							   .transport = text.transport,
+							   .service = service,
+							   .node = node };
 				out[n].addr.port = (uint16_t)port;
 				listen_add(binder, &out[n], n);
 			}
@@ -143,8 +151,8 @@ listen_walk(struct binder *binder, const struct node *block, struct service *ser
 }
 
 void
-bind_listens(struct binder *binder, const struct node *block, struct service *service, bool tcp_only,
-	     struct listener **out, uint32_t *n)
+bind_listens(struct binder *binder, const struct node *block, struct service *service,
+	     bool tcp_only, struct listener **out, uint32_t *n)
 {
 	struct complaints quiet = { .errors = COMPLAINTS_TOLD + 1 };
 
@@ -160,7 +168,8 @@ bind_listens(struct binder *binder, const struct node *block, struct service *se
 		if (strcmp(node->name, "listen") != 0)
 			continue;
 		if (node->n_args == 0)
-			complain(binder->complaints, node, "listen needs an address and a port: listen *:443;");
+			complain(binder->complaints, node,
+				 "listen needs an address and a port: listen *:443;");
 		if (node->block)
 			complain(binder->complaints, node, "listen takes no block");
 	}

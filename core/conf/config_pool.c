@@ -33,20 +33,24 @@ bind_server(struct binder *binder, const struct node *node, struct pool *pool, s
 	if (!server->name)
 		return;
 	if (node->n_args < 2 || strchr(node_arg(node, 1), '=')) {
-		complain(binder->complaints, node, "server %s needs an address: server %s 192.0.2.1;",
-			 server->name, server->name);
+		complain(binder->complaints, node,
+			 "server %s needs an address: server %s 192.0.2.1;", server->name,
+			 server->name);
 		return;
 	}
 	bind_server_addr(binder, node, server);
 	if (conf.port && server->addr.port)
-		complain(binder->complaints, node, "server %s has two ports: %u with the address, and port=%u",
-			 server->name, server->addr.port, conf.port);
+		complain(binder->complaints, node,
+			 "server %s has two ports: %u with the address, and port=%u", server->name,
+			 server->addr.port, conf.port);
 	if (conf.port)
 		server->addr.port = (uint16_t)conf.port;
 	first = names_add(names, server->name, server);
 	if (first) {
-		complain(binder->complaints, node, "server %s is there twice in pool %s; the first time "
-			 "at %s:%u", server->name, pool->name, first->node->file, first->node->line);
+		complain(binder->complaints, node,
+			 "server %s is there twice in pool %s; the first time "
+			 "at %s:%u",
+			 server->name, pool->name, first->node->file, first->node->line);
 		return;
 	}
 	server->id = hash_id(pool->name, server->name, NULL);
@@ -57,14 +61,14 @@ bind_server(struct binder *binder, const struct node *node, struct pool *pool, s
 static void
 bind_same_address(struct binder *binder, struct pool *pool)
 {
-	struct names *addresses = names_new(binder->arena);
+	struct names *addresses = names_new(binder->scratch);
 
 	for (uint32_t i = 0; i < pool->n_servers; i++) {
 		struct server *server = &pool->servers[i], *first;
 		char addr[ADDR_TEXT_SIZE];
 
-		first = names_add(addresses, arena_text(binder->arena, addr_text(&server->addr, addr)),
-				  server);
+		first = names_add(
+		    addresses, arena_text(binder->scratch, addr_text(&server->addr, addr)), server);
 		if (first && server->addr.family != SY_NO_ADDR)
 			complain_mildly(binder->complaints, server->node,
 					"server %s of pool %s has the same address as %s (%s:%u)",
@@ -76,7 +80,7 @@ bind_same_address(struct binder *binder, struct pool *pool)
 void
 bind_pool(struct binder *binder, const struct node *node, struct pool *pool)
 {
-	struct names *names = names_new(binder->arena);
+	struct names *names = names_new(binder->scratch);
 	struct pool *first;
 
 	pool->name = bind_name(binder, node);
@@ -87,12 +91,14 @@ bind_pool(struct binder *binder, const struct node *node, struct pool *pool)
 		return;
 	first = names_add(binder->pools, pool->name, pool);
 	if (first)
-		complain(binder->complaints, node, "pool %s is there twice; the first time at %s:%u",
-			 pool->name, first->node->file, first->node->line);
+		complain(binder->complaints, node,
+			 "pool %s is there twice; the first time at %s:%u", pool->name,
+			 first->node->file, first->node->line);
 	for (const struct node *child = node->children; child; child = child->next)
 		if (strcmp(child->name, "server") == 0)
 			bind_server(binder, child, pool, names);
 	if (!node_child(node, "server"))
-		complain(binder->complaints, node, "pool %s has no servers: server NAME ADDRESS;", pool->name);
+		complain(binder->complaints, node, "pool %s has no servers: server NAME ADDRESS;",
+			 pool->name);
 	bind_same_address(binder, pool);
 }

@@ -19,7 +19,8 @@ bind_use(struct binder *binder, const struct node *node, enum sy_kind kind, cons
 	void *conf;
 
 	if (strcmp(node->name, kind_names[kind]) == 0 && !named) {
-		complain(complaints, node, "%s needs the name of a module: %s NAME;", node->name, node->name);
+		complain(complaints, node, "%s needs the name of a module: %s NAME;", node->name,
+			 node->name);
 		return;
 	}
 	use->node = node;
@@ -41,7 +42,8 @@ bind_use(struct binder *binder, const struct node *node, enum sy_kind kind, cons
 
 		rows_bind(binder->arena, &nothing, 0, into, n, NULL, complaints);
 	}
-	if (complaints->errors == errors && use->module->check && use->module->check(conf, &err) < 0)
+	if (complaints->errors == errors && use->module->check &&
+	    use->module->check(conf, &err) < 0)
 		complain(complaints, node, "%s %s: %s", kind_names[kind], name, err.text);
 }
 
@@ -87,7 +89,8 @@ bind_target(struct binder *binder, const struct node *node, struct service *serv
 static void
 bind_snat(struct binder *binder, const struct node *block, struct service *service)
 {
-	static const struct sy_row row = { .name = "snat", .type = SY_ROW_ADDRS, .flags = SY_NO_PORT };
+	static const struct sy_row row = {
+	    .name = "snat", .type = SY_ROW_ADDRS, .flags = SY_NO_PORT};
 	const struct node *node = bind_one(binder, block, "snat");
 	struct row_value *values;
 
@@ -99,7 +102,8 @@ bind_snat(struct binder *binder, const struct node *block, struct service *servi
 		return;
 	}
 	if (node->n_args == 0 || node->block) {
-		complain(binder->complaints, node, "snat takes on, off, or addresses of this machine");
+		complain(binder->complaints, node,
+			 "snat takes on, off, or addresses of this machine");
 		return;
 	}
 	values = arena_array(binder->arena, struct row_value, node->n_args);
@@ -109,12 +113,14 @@ bind_snat(struct binder *binder, const struct node *block, struct service *servi
 		values[i] = (struct row_value){ node_arg(node, i), sy_span("", 0), node };
 		if (addr_parse(values[i].text, &addr) && addr.port == 0)
 			continue;
-		complain(binder->complaints, node,
-			 "snat %s: on, off, or addresses of this machine without a port are expected",
-			 values[i].text);
+		complain(
+		    binder->complaints, node,
+		    "snat %s: on, off, or addresses of this machine without a port are expected",
+		    values[i].text);
 		return;
 	}
-	row_parse(binder->arena, &row, values, node->n_args, &service->snat_from, binder->complaints);
+	row_parse(binder->arena, &row, values, node->n_args, &service->snat_from,
+		  binder->complaints);
 }
 
 /* ---- monitors ---- */
@@ -128,7 +134,8 @@ bind_monitor_times(struct binder *binder, const struct node *node, struct monito
 
 	duration_text(settings->interval.ms, interval);
 	if (settings->timeout.ms > settings->interval.ms && conf->timeout_given)
-		complain(binder->complaints, node, "timeout %s is longer than interval %s: a probe would "
+		complain(binder->complaints, node,
+			 "timeout %s is longer than interval %s: a probe would "
 			 "begin before the one before it has ended",
 			 duration_text(settings->timeout.ms, timeout), interval);
 	if (settings->fast_interval.ms > settings->interval.ms && conf->fast_given)
@@ -155,7 +162,8 @@ bind_monitors(struct binder *binder, const struct node *block, struct service *s
 			continue;
 		if (bind_is_off(node)) {
 			if (n > 1)
-				complain(binder->complaints, node, "monitor off, and there are others");
+				complain(binder->complaints, node,
+					 "monitor off, and there are others");
 			continue;
 		}
 		bind_use(binder, node, SY_MONITOR, "", &core, &monitor->use);
@@ -228,7 +236,8 @@ bind_service(struct binder *binder, const struct node *node, struct service *ser
 	}
 	bind_listens(binder, node, service, false, &service->listeners, &service->n_listeners);
 	if (!node_child(node, "listen"))
-		complain(binder->complaints, node, "virtual-service %s listens nowhere: listen ADDRESS:PORT;",
+		complain(binder->complaints, node,
+			 "virtual-service %s listens nowhere: listen ADDRESS:PORT;",
 			 service->name ? service->name : "");
 	bind_targets(binder, node, service);
 	bind_snat(binder, node, service);

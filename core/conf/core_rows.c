@@ -1,5 +1,7 @@
 #include "conf/core_rows.h"
 
+#include <string.h>
+
 static const char *const log_levels[] = { "err", "warn", "info", "debug", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const on_downs[] = { "reset", "keep", NULL };
@@ -8,23 +10,30 @@ static const char *const send_proxies[] = { "off", "v1", "v2", NULL };
 
 const struct sy_row main_rows[] = {
 	SY_ROW(struct main_conf, global.user, "user", SY_GIVEN(struct main_conf, user_given),
-	       .doc = "The user that workers, checker and console run as; `steelyard' when there is one, "
-		      "else `nobody'. Without root's rights everything runs as the user who started it."),
+	       .doc = "The user that workers, checker and console run as; `steelyard' when there "
+		      "is one, "
+		      "else `nobody'. Without root's rights everything runs as the user who "
+		      "started it."),
 	SY_ROW(struct main_conf, workers, "workers", .preset = "auto",
 	       .doc = "Number of worker processes, 1 to 64; auto is one for each processor."),
 	SY_ROW(struct main_conf, listen_slots, "listen-slots", .max = 1024, .preset = "0",
-	       .doc = "Sockets for each address and port, spread over the workers; rounded up to a power of "
-		      "two. 0 chooses: as many as workers, or four times as many when their number is no "
+	       .doc = "Sockets for each address and port, spread over the workers; rounded up to "
+		      "a power of "
+		      "two. 0 chooses: as many as workers, or four times as many when their "
+		      "number is no "
 		      "power of two, so that the shares stay nearly equal."),
 	SY_ROW(struct main_conf, global.worker_connections, "worker-connections", .min = 16,
 	       .max = 4000000, .preset = "65536", SY_GIVEN(struct main_conf, connections_given),
-	       .doc = "Connections of one worker, at most; each takes two descriptors, and what the "
+	       .doc = "Connections of one worker, at most; each takes two descriptors, and what "
+		      "the "
 		      "system allows a process limits it further."),
 	SY_ROW(struct main_conf, global.log_connections, "log-connections", .preset = "on",
 	       .doc = "Logs one line at the end of each connection."),
-	SY_ROW(struct main_conf, pid_file, "pid-file", .doc = "The master writes its process id there."),
+	SY_ROW(struct main_conf, pid_file, "pid-file", .doc = "The master writes its process id "
+							      "there."),
 	SY_ROW(struct main_conf, global.shutdown_timeout, "shutdown-timeout", .max = 30 * SY_DAY,
-	       .preset = "0", .doc = "A graceful stop waits so long for connections to end, then resets "
+	       .preset = "0", .doc = "A graceful stop waits so long for connections to end, then "
+				     "resets "
 				     "those that are left; 0 waits for ever."),
 	SY_ROW_END
 };
@@ -34,7 +43,8 @@ const struct rows_other main_others[] = {
 	  "Where the log goes; stderr and level info unless told otherwise. A file is opened anew "
 	  "on SIGUSR1." },
 	{ "control", "PATH [mode=0660] [group=NAME]",
-	  "The socket that steelyardctl talks to, who may open it, and the group that it belongs to." },
+	  "The socket that steelyardctl talks to, who may open it, and the group that it belongs "
+	  "to." },
 	{ "tables", "{ ... }", "Sizes of the shared tables." },
 	{ "console", "{ ... }", "The web page and the API over TCP." },
 	{ "pool", "NAME [port=N] { ... }", "Real servers that can stand in for each other." },
@@ -44,7 +54,8 @@ const struct rows_other main_others[] = {
 
 const struct sy_row log_rows[] = {
 	{ .name = "level", .type = SY_ROW_CHOICE, .offset = offsetof(struct log_conf, level),
-	  .words = log_levels, .preset = "info", .doc = "What is logged: this level and those before it." },
+	  .words = log_levels, .preset = "info", .doc = "What is logged: this level and those "
+							"before it." },
 	{ .name = "format", .type = SY_ROW_CHOICE, .offset = offsetof(struct log_conf, format),
 	  .words = log_formats, .preset = "text", .doc = "Lines for people, or JSON objects." },
 	SY_ROW_END
@@ -70,22 +81,26 @@ const struct sy_row tables_rows[] = {
 
 const struct sy_row console_rows[] = {
 	SY_ROW(struct global_settings, console_allow, "allow",
-	       .doc = "Only clients from these networks are answered; without it all that can connect."),
+	       .doc = "Only clients from these networks are answered; without it all that can "
+		      "connect."),
 	SY_ROW_END
 };
 
 const struct rows_other console_others[] = {
-	{ "listen", "ADDRESS:PORT ...", "Where the console answers HTTP; without it nowhere but on the "
+	{ "listen", "ADDRESS:PORT ...", "Where the console answers HTTP; without it nowhere but "
+					"on the "
 	  "control socket." },
 	{ NULL, NULL, NULL }
 };
 
 const struct sy_row pool_rows[] = {
 	SY_ROW(struct pool, port, "port", .min = 1, .max = 65535,
-	       .doc = "Port of the servers that have none of their own; without it the port that the "
+	       .doc = "Port of the servers that have none of their own; without it the port that "
+		      "the "
 		      "client connected to."),
 	SY_ROW(struct pool, slow_start, "slow-start", .max = SY_DAY, .preset = "0",
-	       .doc = "A server that came back gets its full share after so long, a growing part of it "
+	       .doc = "A server that came back gets its full share after so long, a growing part "
+		      "of it "
 		      "meanwhile."),
 	SY_ROW_END
 };
@@ -100,7 +115,8 @@ const struct sy_row server_rows[] = {
 	SY_ROW(struct server_conf, weight, "weight", .max = 65535, .preset = "100",
 	       .doc = "Its share, compared with the others'; 0: no new clients."),
 	SY_ROW(struct server_conf, max_connections, "max-connections", .preset = "0",
-	       .doc = "Connections that it gets at the same time, at most, from all services together; "
+	       .doc = "Connections that it gets at the same time, at most, from all services "
+		      "together; "
 		      "0: no limit."),
 	SY_ROW(struct server_conf, port, "port", .min = 1, .max = 65535,
 	       .doc = "Its port, when that is not the same for the whole pool."),
@@ -109,7 +125,8 @@ const struct sy_row server_rows[] = {
 
 const struct sy_row target_rows[] = {
 	SY_ROW(struct target, port, "port", .min = 1, .max = 65535,
-	       .doc = "Port of the servers in this service; without it the pool's, or the one that the "
+	       .doc = "Port of the servers in this service; without it the pool's, or the one "
+		      "that the "
 		      "client connected to."),
 	SY_ROW_END
 };
@@ -120,13 +137,16 @@ const struct sy_row service_rows[] = {
 	SERVICE(enabled, "enabled", .preset = "on",
 		.doc = "off: nothing listens, nothing is checked; the service is only shown."),
 	SERVICE(optional, "optional", .preset = "off",
-		.doc = "on: when no server answers, the service is shown as unused, not as broken."),
+		.doc = "on: when no server answers, the service is shown as unused, not as "
+		       "broken."),
 	SERVICE(idle_timeout, "idle-timeout", .min = SY_SECOND, .max = 30 * SY_DAY, .preset = "30m",
 		.doc = "A connection without a byte in either direction for so long is reset."),
 	SERVICE(connect_timeout, "connect-timeout", .min = 50, .max = 5 * SY_MINUTE, .preset = "5s",
-		.doc = "How long a server may take to accept a connection; then another one is tried."),
+		.doc = "How long a server may take to accept a connection; then another one is "
+		       "tried."),
 	SERVICE(greet_timeout, "greet-timeout", .min = 50, .max = SY_HOUR, .preset = "10s",
-		.doc = "How long a client may take for the PROXY header and for the first bytes that the "
+		.doc = "How long a client may take for the PROXY header and for the first bytes "
+		       "that the "
 		       "protocol needs to see."),
 	SERVICE(drain_timeout, "drain-timeout", .max = 30 * SY_DAY, .preset = "0",
 		.doc = "How long the connections of a service that a reload took away may go on; "
@@ -134,10 +154,12 @@ const struct sy_row service_rows[] = {
 	SERVICE(tries, "tries", .min = 1, .max = 100, .preset = "3",
 		.doc = "Servers that are tried for one exchange, at most."),
 	SERVICE(minimum_up, "minimum-up", .min = 1, .max = 65535, .preset = "1",
-		.doc = "Servers that must be up; with fewer the service counts as down: the sorry pool "
+		.doc = "Servers that must be up; with fewer the service counts as down: the "
+		       "sorry pool "
 		       "answers, or clients are refused."),
 	SERVICE(monitor_policy, "monitor-policy", .words = policies, .preset = "all",
-		.doc = "With several monitors, a server is up when all of them say so, or any of them."),
+		.doc = "With several monitors, a server is up when all of them say so, or any of "
+		       "them."),
 	SERVICE(on_down, "on-down", .words = on_downs, .preset = "reset",
 		.doc = "What happens to the connections of a server that goes down."),
 	SERVICE(max_connections, "max-connections", .preset = "0",
@@ -149,21 +171,25 @@ const struct sy_row service_rows[] = {
 	SERVICE(max_rate_per_source, "max-rate-per-source", .preset = "0",
 		.doc = "The same for each client address (IPv6: each /64)."),
 	SERVICE(allow, "allow", .doc = "Only clients from these networks are served."),
-	SERVICE(deny, "deny", .doc = "Clients from these networks are refused, even if allowed above."),
+	SERVICE(deny, "deny", .doc = "Clients from these networks are refused, even if allowed "
+				     "above."),
 	SERVICE(accept_proxy_from, "accept-proxy-from",
 		.doc = "Balancers in these networks must send a PROXY header (version 1 or 2); the "
 		       "client is the one that it names. From elsewhere it is not understood."),
 	SERVICE(send_proxy, "send-proxy", .words = send_proxies, .preset = "off",
-		.doc = "Tells the server the client's address with a PROXY header, version 1 or 2."),
+		.doc = "Tells the server the client's address with a PROXY header, version 1 or "
+		       "2."),
 	SY_ROW_END
 };
 
 const struct rows_other service_others[] = {
 	{ "listen", "ADDRESS:PORT[-PORT][/udp] ...",
 	  "Addresses and ports that clients connect to; may be repeated. `*' stands for all IPv4 "
-	  "addresses, `[::]' for all of IPv6. The ports beyond the first are extra ports: the server is "
+	  "addresses, `[::]' for all of IPv6. The ports beyond the first are extra ports: the "
+	  "server is "
 	  "asked on the same one unless a port is set for it." },
-	{ "protocol", "NAME [{ ... }]", "Module that understands what is said; tcp when not given." },
+	{ "protocol", "NAME [{ ... }]", "Module that understands what is said; tcp when not "
+					"given." },
 	{ "pool", "NAME [port=N]", "The servers." },
 	{ "sorry-pool", "NAME [port=N]", "Servers to use while the service is down." },
 	{ "scheduler", "NAME [{ ... }]",
@@ -172,8 +198,10 @@ const struct rows_other service_others[] = {
 	{ "monitor", "NAME [{ ... }] | off",
 	  "Module that checks servers; may be repeated. Without one all servers count as up." },
 	{ "snat", "on | off | ADDRESS ...",
-	  "on: servers see an address of this machine. off, transparency: servers see the client's own, "
-	  "and must send their answers through this machine. Addresses: servers see these, in turn." },
+	  "on: servers see an address of this machine. off, transparency: servers see the "
+	  "client's own, "
+	  "and must send their answers through this machine. Addresses: servers see these, in "
+	  "turn." },
 	{ NULL, NULL, NULL }
 };
 
@@ -187,7 +215,8 @@ const struct sy_row monitor_rows[] = {
 		.doc = "How long a probe may take; never longer than the interval."),
 	MONITOR(fast_interval, "fast-interval", .max = SY_HOUR, .preset = "1s",
 		SY_GIVEN(struct monitor_conf, fast_given),
-		.doc = "Used instead of the interval after a probe that changed the picture, until the "
+		.doc = "Used instead of the interval after a probe that changed the picture, "
+		       "until the "
 		       "server's state is settled; 0: the interval."),
 	MONITOR(rise, "rise", .min = 1, .max = 1000, .preset = "2",
 		.doc = "Good probes in a row until a server that was down is up."),
@@ -201,16 +230,20 @@ const struct sy_row monitor_rows[] = {
 };
 
 static const struct rows_other parser_others[] = {
-	{ "include", "PATTERN ...", "Reads other files here, in the order of their names. Relative to the "
-	  "folder of the file that includes. A pattern (* ? [) may match nothing; a plain name must be "
+	{ "include", "PATTERN ...", "Reads other files here, in the order of their names. "
+				    "Relative to the "
+	  "folder of the file that includes. A pattern (* ? [) may match nothing; a plain name "
+	  "must be "
 	  "there." },
-	{ "set", "$NAME VALUE ...", "A variable: from there on $NAME or ${NAME} stands for the value, also "
+	{ "set", "$NAME VALUE ...", "A variable: from there on $NAME or ${NAME} stands for the "
+				    "value, also "
 	  "inside words and double quotes. Several values become several words." },
 	{ "for-each", "$NAME in VALUE ... { ... }", "Reads the block once for each value." },
 	{ "template", "NAME { parameter NAME [default VALUE ...]; ... }",
 	  "Statements to be used later; parameters are variables in them." },
 	{ "deploy", "NAME { PARAMETER VALUE ...; ... }",
-	  "Uses a template. A parameter can also be given as a block of statements, which the template "
+	  "Uses a template. A parameter can also be given as a block of statements, which the "
+	  "template "
 	  "puts in with $NAME; as a statement." },
 	{ NULL, NULL, NULL }
 };
@@ -220,19 +253,37 @@ const struct core_block core_blocks[] = {
 	{ "log", "TARGET", "Settings on the line of the log.", log_rows, NULL },
 	{ "control", "PATH", "Settings on the line of the control socket.", control_rows, NULL },
 	{ "tables", "",
-	  "How much the memory that all processes share has room for. The first start decides; a reload "
-	  "that needs more is refused. Numbers are rounded up to a power of two; 0 leaves room for four "
+	  "How much the memory that all processes share has room for. The first start decides; a "
+	  "reload "
+	  "that needs more is refused. Numbers are rounded up to a power of two; 0 leaves room "
+	  "for four "
 	  "times of what is configured. Memory is taken only as it is used.", tables_rows, NULL },
 	{ "console", "", "The web page and the API over TCP.", console_rows, console_others },
-	{ "pool", "NAME", "Real servers that can stand in for each other.", pool_rows, pool_others },
-	{ "server", "NAME ADDRESS", "Settings on the line of a server, in a pool.", server_rows, NULL },
+	{ "pool", "NAME", "Real servers that can stand in for each other.", pool_rows,
+	  pool_others },
+	{ "server", "NAME ADDRESS", "Settings on the line of a server, in a pool.", server_rows,
+	  NULL },
 	{ "virtual-service", "NAME", "What clients connect to.", service_rows, service_others },
 	{ "pool", "NAME", "Settings on the line of a pool or sorry-pool, in a virtual-service.",
 	  target_rows, NULL },
-	{ "monitor", "NAME", "What every monitor understands, besides the module's own.", monitor_rows,
-	  NULL },
+	{ "monitor", "NAME", "What every monitor understands, besides the module's own.",
+	  monitor_rows, NULL },
 	{ "include, set, for-each, template, deploy", "",
 	  "Carried out while the file is read; include and for-each may stand in any block.", NULL,
 	  parser_others },
 	{ NULL, NULL, NULL, NULL, NULL }
 };
+
+const char *
+core_rows_home(const char *directive)
+{
+	for (const struct core_block *block = core_blocks; block->doc; block++) {
+		for (const struct sy_row *row = block->rows; row && row->name; row++)
+			if (strcmp(row->name, directive) == 0)
+				return block->name;
+		for (const struct rows_other *other = block->others; other && other->name; other++)
+			if (strcmp(other->name, directive) == 0)
+				return block->name;
+	}
+	return NULL;
+}

@@ -46,5 +46,7 @@ struct core_block {
 	const struct rows_other *others;
 };
 extern const struct core_block core_blocks[]; /* doc NULL at the end */
+/* Where a directive would be known: "virtual-service", "" for outside of blocks; NULL: nowhere. */
+const char *core_rows_home(const char *directive);
 
 #endif

@@ -4,7 +4,8 @@
  *	tree:   magic, node
  *	node:   line, last_line, flags, file, via, n_args, n_children, name, arg..., node...
  *	arg:    length, bytes, NUL; with things found: the same once more
- *	file, via: position + 1 of a string that was written before, 0 for none, or NEW and the string
+ *	place:  position + 1 of a string that was written before; 0 for none; UINT32_MAX, and the
+ *	        string follows
  *	name:   a string: length, bytes, NUL
  *	secret: length 8, and two numbers: position and length in the other memory
  *

@@ -1,7 +1,7 @@
 /* The loader's first half. It runs as root, so it only reads: files, the lists of users and groups,
  * modules. Which settings of a module name files is known when the module is open, and it is opened
- * without root's rights: so each word inside a block that happens to name a regular file is read, and
- * only what turns out to be meant is used. */
+ * without root's rights: so each word inside a block that happens to name a regular file is read,
+ * and only what turns out to be meant is used. */
 #include "conf/gathered.h"
 
 #include <errno.h>
@@ -55,28 +55,35 @@ gather_user(struct gathered *gathered, struct complaints *complaints)
 
 	gathered->uid = geteuid();
 	gathered->gid = getegid();
+	gathered->privileged = gathered->uid == 0;
 	gathered->user = node && node->n_args == 1 ? node_arg(node, 0) : "steelyard";
 	user = getpwnam(gathered->user);
 	if (!user && !node && gathered->uid == 0) {
 		gathered->user = "nobody";
 		user = getpwnam(gathered->user);
-		complain_mildly(complaints, gathered->root, "there is no user steelyard, so nobody is used "
-				"(useradd --system steelyard makes one; user NAME; chooses another)");
+		complain_mildly(
+		    complaints, gathered->root,
+		    "there is no user steelyard, so nobody is used "
+		    "(useradd --system steelyard makes one; user NAME; chooses another)");
 	}
 	if (gathered->uid == 0 && (!user || user->pw_uid == 0))
 		gathered->uid = gathered->gid = GATHER_NOBODY;
 	if (!user && (node || geteuid() == 0)) {
-		complain(complaints, node ? node : gathered->root, "user %s: there is no such user on this "
-			 "machine (useradd --system %s makes one)", gathered->user, gathered->user);
+		complain(complaints, node ? node : gathered->root,
+			 "user %s: there is no such user on this "
+			 "machine (useradd --system %s makes one)",
+			 gathered->user, gathered->user);
 	} else if (geteuid() == 0 && user->pw_uid == 0) {
-		complain(complaints, node, "user %s: that is root, and workers must not run as root",
-			 gathered->user);
+		complain(complaints, node,
+			 "user %s: that is root, and workers must not run as root", gathered->user);
 	} else if (geteuid() == 0) {
 		gathered->uid = user->pw_uid;
 		gathered->gid = user->pw_gid;
 	} else if (node && user->pw_uid != gathered->uid) {
-		complain_mildly(complaints, node, "user %s: not started by root, so everything runs as the "
-				"user who started it", gathered->user);
+		complain_mildly(complaints, node,
+				"user %s: not started by root, so everything runs as the "
+				"user who started it",
+				gathered->user);
 	}
 }
 
@@ -96,7 +103,8 @@ gather_control_group(struct gathered *gathered, struct complaints *complaints)
 		if (group)
 			gathered->control_gid = group->gr_gid;
 		else
-			complain(complaints, node, "group %s: there is no such group on this machine", arg + 6);
+			complain(complaints, node,
+				 "group %s: there is no such group on this machine", arg + 6);
 	}
 }
 
@@ -256,12 +264,14 @@ gather_file(struct gathered *gathered, const char *word)
 	if (stat(path, &status) < 0)
 		file->problem = strerror(errno);
 	else if (!S_ISREG(status.st_mode))
-		file->problem = S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a regular file";
+		file->problem =
+		    S_ISDIR(status.st_mode) ? "it is a folder" : "it is not a regular file";
 	else
 		gather_content(gathered, path, file);
 }
 
-/* `depth` 1: what stands in a pool or a virtual-service; only blocks and name=value of it matter. */
+/* `depth` 1: what stands in a pool or a virtual-service; only blocks and name=value of it matter.
+ */
 static void
 gather_files(struct gathered *gathered, const struct node *block, unsigned depth)
 {

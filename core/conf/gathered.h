@@ -1,5 +1,5 @@
-/* What the loader's first half hands to the second: gather.c fills it, normal.c makes the tree complete
- * with it, compile.c writes the generation. Not for others. */
+/* What the loader's first half hands to the second: gather.c fills it, normal.c makes the tree
+ * complete with it, compile.c writes the generation. Not for others. */
 #ifndef CONF_GATHERED_H
 #define CONF_GATHERED_H
 
@@ -31,6 +31,7 @@ struct gathered {
 	uint32_t n_modules;
 	uint32_t uid, gid, control_gid;
 	const char *user;
+	bool privileged;          /* the first half ran as root */
 	uint64_t nofile;          /* descriptors that a process may have, at most */
 };
 

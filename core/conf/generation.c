@@ -36,7 +36,8 @@ generation_problem(const struct gen_head *head, size_t len)
 	if (head->workers == 0 || head->workers > BOARD_WORKERS || head->slots < head->workers ||
 	    (head->slots & (head->slots - 1)))
 		return "its numbers make no sense";
-	if (!generation_ended(head->log_path, GEN_PATH) || !generation_ended(head->pid_path, GEN_PATH) ||
+	if (!generation_ended(head->log_path, GEN_PATH) ||
+	    !generation_ended(head->pid_path, GEN_PATH) ||
 	    !generation_ended(head->control_path, GEN_PATH))
 		return "its paths have no end";
 	return NULL;
@@ -61,7 +62,8 @@ generation_listeners(const struct gen_head *head)
 const struct gen_module *
 generation_modules(const struct gen_head *head)
 {
-	return (const struct gen_module *)(const void *)(generation_listeners(head) + head->n_listeners);
+	return (const struct gen_module *)(const void *)(generation_listeners(head) +
+							 head->n_listeners);
 }
 
 const uint64_t *
@@ -87,7 +89,8 @@ generation_module(void *context, enum sy_kind kind, const char *name, struct sy_
 	const struct gen_module *module = generation_modules(modules->head);
 
 	for (uint32_t i = 0; i < modules->head->n_modules; i++)
-		if (module[i].kind == kind && strncmp(module[i].name, name, sizeof(module[i].name)) == 0)
+		if (module[i].kind == kind &&
+		    strncmp(module[i].name, name, sizeof(module[i].name)) == 0)
 			return modules_open(modules->fds[i], module[i].hash, kind, name, err);
 	sy_fail(err, "the module is not part of the generation");
 	return NULL;
@@ -99,15 +102,15 @@ generation_bind_tree(struct generation *generation, const struct gen_head *head,
 {
 	struct generation_modules modules = { head, module_fds };
 	struct complaints complaints = { 0 };
-	struct node *root = tree_unflatten(generation->arena,
-					   sy_span((const char *)generation->map + head->tree_offset,
-						   head->tree_len),
-					   sy_span(generation->secrets, generation->secrets_len));
+	struct node *root = tree_unflatten(
+	    generation->arena,
+	    sy_span((const char *)generation->map + head->tree_offset, head->tree_len),
+	    sy_span(generation->secrets, generation->secrets_len));
 
 	if (!root)
 		return sy_fail(err, "the generation cannot be used: its tree is malformed");
-	generation->config = config_bind(generation->arena, root, board, generation_module, &modules,
-					 &complaints);
+	generation->config =
+	    config_bind(generation->arena, root, board, generation_module, &modules, &complaints);
 	if (!generation->config)
 		sy_fail(err, "%s", complaints.text.at ? complaints.text.at : "binding failed");
 	text_free(&complaints.text);
@@ -126,7 +129,8 @@ generation_bind(uint64_t number, int generation_fd, int secrets_fd, const int *m
 	generation->map = memfd_map(generation_fd, 0, &generation->map_len, err);
 	head = generation->map ? generation_head(generation->map, generation->map_len, err) : NULL;
 	if (head && head->n_modules != n_modules) {
-		sy_fail(err, "the generation has %u modules, and %u came with it", head->n_modules, n_modules);
+		sy_fail(err, "the generation has %u modules, and %u came with it", head->n_modules,
+			n_modules);
 		head = NULL;
 	}
 	if (head && secrets_fd >= 0) {

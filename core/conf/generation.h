@@ -20,8 +20,8 @@ struct gen_head {
 	uint64_t magic;
 	uint32_t size;            /* sizeof(struct gen_head) */
 	uint32_t workers;         /* wanted, after `auto` */
-	uint32_t slots;           /* power of two, at least workers; the first start decides, later ones may grow it */
-	uint32_t uid, gid;        /* for the unprivileged roles; equal to the loader's own when it was not root */
+	uint32_t slots;           /* power of two, at least workers; a reload may grow it */
+	uint32_t uid, gid;        /* for the unprivileged roles; the loader's own if not root */
 	uint32_t log_target, log_format, log_level; /* base/log.h */
 	char log_path[GEN_PATH];
 	char control_path[GEN_PATH]; /* the console's UNIX socket */
@@ -70,25 +70,27 @@ struct generation {
 	void *run;                /* private to the role */
 };
 
-/* Loader, first half, with root's rights: reads all files, those that settings name included, looks up
- * users and groups, copies modules. Nothing of what was read is trusted yet, and no module's code runs.
- * Never NULL; what is missing or broken is complained about, and the second half finds the rest. */
+/* Loader, first half, with root's rights: reads all files, those that settings name included,
+ * looks up users and groups, copies modules. Nothing of what was read is trusted yet, and no
+ * module's code runs. Never NULL; what is missing or broken is complained about, and the second
+ * half finds the rest. */
 struct gathered;
 struct gathered *generation_gather(const char *path, const char *module_dir,
 				   struct complaints *complaints);
 /* Who to become before the second half. */
 void gathered_user(const struct gathered *gathered, uint32_t *uid, uint32_t *gid);
 
-/* Loader, second half, without them: opens modules, resolves names, fills in defaults, binds, checks,
- * and writes what the other processes get. -1 when there was any complaint of the error kind, by
- * whichever half. */
+/* Loader, second half, without them: opens modules, resolves names, fills in defaults, binds,
+ * checks, and writes what the other processes get. -1 when there was any complaint of the error
+ * kind, by whichever half. */
 struct loaded {
 	int generation_fd, secrets_fd; /* secrets: -1 when there are none */
 	int module_fds[GEN_MODULES];   /* private copies, sealed, in the order of gen_module */
 	uint32_t n_modules;
 	uint32_t services, servers;
 };
-int generation_compile(struct gathered *gathered, struct loaded *out, struct complaints *complaints);
+int generation_compile(struct gathered *gathered, struct loaded *out,
+		       struct complaints *complaints);
 /* After compile, well or not: the tree with defaults, for -T. */
 const struct node *gathered_tree(const struct gathered *gathered);
 /* Also closes the modules' descriptors. */

@@ -40,8 +40,9 @@ parse_read(struct parser *parser, const char *path, const struct node *place,
 	if (fd < 0 || fstat(fd, &status) < 0)
 		problem = strerror(errno);
 	else if (!S_ISREG(status.st_mode))
-		problem = S_ISDIR(status.st_mode) ? "it is a folder (include FOLDER/*.conf; reads what is in one)"
-						  : "it is not a regular file";
+		problem = S_ISDIR(status.st_mode)
+			      ? "it is a folder (include FOLDER/*.conf; reads what is in one)"
+			      : "it is not a regular file";
 	else if (status.st_size > PARSE_FILE_MAX)
 		problem = "it is larger than 16m";
 	if (!problem) {
@@ -111,7 +112,8 @@ include_pattern(struct parser *parser, const char *pattern, const struct node *p
 	}
 	result = glob(path, 0, NULL, &found);
 	if (result != 0 && result != GLOB_NOMATCH)
-		complain(parser->complaints, place, "cannot look for %s: %s", path, strerror(errno));
+		complain(parser->complaints, place, "cannot look for %s: %s", path,
+			 strerror(errno));
 	for (size_t i = 0; result == 0 && i < found.gl_pathc; i++)
 		include_file(parser, found.gl_pathv[i], place, scope, tail);
 	globfree(&found);

@@ -80,12 +80,14 @@ lex_skip_word(struct cursor *cursor, struct complaints *complaints)
 			return;
 		if (c == '"' || c == '\'') {
 			if (!lex_skip_quoted(cursor))
-				complain(complaints, &place, "the quote %c that begins here is never closed", c);
+				complain(complaints, &place,
+					 "the quote %c that begins here is never closed", c);
 		} else if (c == '$' && cursor->end - cursor->at > 1 && cursor->at[1] == '{') {
 			lex_skip_braced(cursor);
 		} else {
 			if (lex_control(c))
-				complain(complaints, &place, "unexpected byte 0x%02x: only text may stand here",
+				complain(complaints, &place,
+					 "unexpected byte 0x%02x: only text may stand here",
 					 (unsigned char)c);
 			cursor->at++;
 		}
@@ -239,12 +241,14 @@ lex_look_up(struct expansion *into, const char *name)
 	for (const struct scope *scope = into->scope; scope && !near; scope = scope->parent)
 		near = text_nearest(name, names_all(scope->variables));
 	if (near)
-		complain(into->complaints, into->place, "there is no variable $%s; did you mean $%s?", name,
-			 near);
-	else
 		complain(into->complaints, into->place,
-			 "there is no variable $%s (set $%s VALUE; makes one; a $ that is meant as such "
-			 "stands in single quotes)", name, name);
+			 "there is no variable $%s; did you mean $%s?", name, near);
+	else
+		complain(
+		    into->complaints, into->place,
+		    "there is no variable $%s (set $%s VALUE; makes one; a $ that is meant as such "
+		    "stands in single quotes)",
+		    name, name);
 	into->bad = true;
 	return NULL;
 }
@@ -255,7 +259,8 @@ lex_put(struct expansion *into, const char *bytes, size_t len)
 	if (into->bad)
 		return;
 	if (into->word.len + len > LEX_WORD_MAX) {
-		complain(into->complaints, into->place, "a word is longer than %d bytes", LEX_WORD_MAX);
+		complain(into->complaints, into->place, "a word is longer than %d bytes",
+			 LEX_WORD_MAX);
 		into->bad = true;
 		return;
 	}
@@ -273,10 +278,12 @@ lex_put_variable(struct expansion *into, struct sy_span span, bool quoted)
 		return;
 	if (variable->block || (variable->n != 1 && !quoted)) {
 		complain(into->complaints, into->place,
-			 variable->block ? "$%s is a block of statements and cannot be part of a word; it "
-					   "stands alone: $%s;"
-					 : "$%s has more than one value here, or none; only a word of its "
-					   "own, or a quoted one, can hold all of $%s", name, name);
+			 variable->block
+			     ? "$%s is a block of statements and cannot be part of a word; it "
+			       "stands alone: $%s;"
+			     : "$%s has more than one value here, or none; only a word of its "
+			       "own, or a quoted one, can hold all of $%s",
+			 name, name);
 		into->bad = true;
 		return;
 	}
@@ -301,7 +308,8 @@ lex_put_next(struct expansion *into, const char *at, const char *end, bool quote
 			return len;
 		}
 		if (end - at > 1 && at[1] == '{' && !quoted) {
-			complain(into->complaints, into->place, "${ begins a variable that has no name or is "
+			complain(into->complaints, into->place,
+				 "${ begins a variable that has no name or is "
 				 "not closed with }");
 			into->bad = true;
 		}

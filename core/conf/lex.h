@@ -1,5 +1,5 @@
-/* Cuts configuration files into tokens, and words with quotes and variables into what they stand for.
- * A cursor is a place in some bytes; a copy of it remembers where a body begins. */
+/* Cuts configuration files into tokens, and words with quotes and variables into what they stand
+ * for. A cursor is a place in some bytes; a copy of it remembers where a body begins. */
 #ifndef CONF_LEX_H
 #define CONF_LEX_H
 
@@ -59,8 +59,8 @@ enum token_kind lex_peek(const struct cursor *cursor);
 /* From behind a `{`: the statements up to the matching `}` as a cursor of their own; `cursor` moves
  * behind the `}`. False when there is none: the rest was skipped. */
 bool lex_body(struct cursor *cursor, struct cursor *body, struct complaints *complaints);
-/* Appends what a word stands for, in memory of the arena: one word, or as many as the variable has that
- * it consists of. Complains at `place`. */
+/* Appends what a word stands for, in memory of the arena: one word, or as many as the variable
+ * has that it consists of. Complains at `place`. */
 void lex_expand(struct arena *arena, struct sy_span raw, const struct scope *scope,
 		struct words *words, const struct node *place, struct complaints *complaints);
 void words_add(struct words *words, struct sy_span word);

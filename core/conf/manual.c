@@ -7,48 +7,51 @@
 #include "conf/core_rows.h"
 #include "conf/modules.h"
 
-/* Text for troff: a backslash, and a dot or an apostrophe that begins a line, are not commands. */
+enum { MANUAL_WIDTH = 72 };
+
+/* A word for troff: a backslash, a quote, and a dot at the beginning of a line are not commands. */
 static void
-manual_words(const char *words, struct text *out)
+manual_word(const char *word, size_t len, struct text *out)
 {
-	for (; *words; words++) {
+	for (; len; word++, len--) {
 		bool begins = out->len == 0 || out->at[out->len - 1] == '\n';
 
-		if (*words == '\\')
+		if (*word == '\\')
 			text_puts(out, "\\e");
-		else if (begins && (*words == '.' || *words == '\''))
-			text_printf(out, "\\&%c", *words);
-		else if (*words == '\'')
+		else if (*word == '\'')
 			text_puts(out, "\\(aq");
-		else if (*words == '`')
+		else if (*word == '`')
 			text_puts(out, "\\(ga");
+		else if (*word == '.' && begins)
+			text_puts(out, "\\&.");
 		else
-			text_add(out, words, 1);
+			text_add(out, word, 1);
 	}
 }
 
-/* One sentence a line, as mandoc -T lint wants it. */
+/* Lines of bearable length, a new one for each sentence: that is what mandoc -T lint wants. */
 static void
-manual_sentences(const char *words, struct text *out)
+manual_words(const char *words, struct text *out)
 {
-	for (;;) {
-		const char *stop = words;
+	size_t column = 0;
+	bool ended = false;
 
-		while (*stop && !(strchr(".?!", *stop) && (stop[1] == ' ' || !stop[1])))
-			stop++;
-		stop += *stop != '\0';
-		{
-			struct text line = { 0 };
+	for (words += strspn(words, " "); *words; words += strspn(words, " ")) {
+		size_t len = strcspn(words, " ");
 
-			text_add(&line, words, (size_t)(stop - words));
-			manual_words(line.at, out);
-			text_free(&line);
+		if (column && (ended || column + 1 + len > MANUAL_WIDTH)) {
+			text_puts(out, "\n");
+			column = 0;
+		} else if (column) {
+			text_puts(out, " ");
+			column++;
 		}
-		text_puts(out, "\n");
-		words = stop + strspn(stop, " ");
-		if (!*words)
-			return;
+		manual_word(words, len, out);
+		column += len;
+		ended = strchr(".?!", words[len - 1]) != NULL;
+		words += len;
 	}
+	text_puts(out, "\n");
 }
 
 /* mdoc takes words as macros when they look like some (Pf, In, ...): each is shielded. */
@@ -58,18 +61,12 @@ manual_item(const char *name, const char *syntax, struct text *out)
 	text_printf(out, ".It Ic %s", name);
 	if (syntax && *syntax) {
 		text_puts(out, " No ");
-		for (const char *at = syntax; *at; ) {
+		for (const char *at = syntax; *at; at += strspn(at, " ")) {
 			size_t len = strcspn(at, " ");
-			struct text word = { 0 };
 
-			text_add(&word, at, len);
-			if (at != syntax)
-				text_puts(out, " ");
-			text_puts(out, "\\&");
-			manual_words(word.at, out);
-			text_free(&word);
+			text_puts(out, at == syntax ? "\\&" : " \\&");
+			manual_word(at, len, out);
 			at += len;
-			at += strspn(at, " ");
 		}
 	}
 	text_puts(out, "\n");
@@ -110,8 +107,7 @@ manual_syntax(const struct sy_row *row, struct text *out)
 		text_printf(out, "%s%s", i ? " | " : "", row->words[i]);
 }
 
-static void
-manual_row(const struct sy_row *row, struct text *out);
+static void manual_row(const struct sy_row *row, struct text *out);
 
 static void
 manual_list(const struct sy_row *rows, struct text *out)
@@ -122,26 +118,46 @@ manual_list(const struct sy_row *rows, struct text *out)
 	text_puts(out, ".El\n");
 }
 
+/* What is allowed, where the syntax does not say it, and the default. */
+static void
+manual_range(const struct sy_row *row, struct text *out)
+{
+	struct sy_row plain = *row;
+	struct text range = { 0 };
+
+	plain.preset = NULL;
+	plain.flags &= ~(uint32_t)SY_REQUIRED;
+	if (row->type != SY_ROW_BOOL && row->type != SY_ROW_CHOICE && row->type != SY_ROW_TEXT &&
+	    row->type != SY_ROW_LIST)
+		rows_range_text(&plain, &range);
+	if (range.len && range.at[0] >= 'a' && range.at[0] <= 'z')
+		range.at[0] = (char)(range.at[0] - 32);
+	if (row->preset)
+		text_printf(&range, "%s default is %s", range.len ? "; the" : "The",
+			    *row->preset ? row->preset : "empty");
+	else if (row->flags & SY_REQUIRED)
+		text_puts(&range, range.len ? "; required" : "Required");
+	if (range.len) {
+		text_puts(&range, ".");
+		manual_words(range.at, out);
+	}
+	text_free(&range);
+}
+
 static void
 manual_row(const struct sy_row *row, struct text *out)
 {
-	struct text syntax = { 0 }, range = { 0 };
+	struct text syntax = { 0 };
 
 	manual_syntax(row, &syntax);
 	manual_item(row->name, syntax.at ? syntax.at : "", out);
-	rows_range_text(row, &range);
+	text_free(&syntax);
 	if (row->doc)
-		manual_sentences(row->doc, out);
-	if (row->type != SY_ROW_BLOCK && range.len) {
-		range.at[0] = (char)(range.at[0] >= 'a' && range.at[0] <= 'z' && row->type != SY_ROW_CHOICE &&
-				     row->type != SY_ROW_BOOL ? range.at[0] - 32 : range.at[0]);
-		manual_words(range.at, out);
-		text_puts(out, ".\n");
-	}
+		manual_words(row->doc, out);
 	if (row->type == SY_ROW_BLOCK)
 		manual_list(row->rows, out);
-	text_free(&syntax);
-	text_free(&range);
+	else
+		manual_range(row, out);
 }
 
 static void
@@ -150,14 +166,15 @@ manual_block(const struct core_block *block, struct text *out)
 	const struct rows_other *other = block->others;
 
 	if (*block->name)
-		text_printf(out, ".Ss %s%s%s\n", block->name, *block->syntax ? " " : "", block->syntax);
+		text_printf(out, ".Ss %s%s%s\n", block->name, *block->syntax ? " " : "",
+			    block->syntax);
 	else
 		text_puts(out, ".Ss Outside of blocks\n");
-	manual_sentences(block->doc, out);
+	manual_words(block->doc, out);
 	text_puts(out, ".Bl -tag -width Ds\n");
 	for (; other && other->name; other++) {
 		manual_item(other->name, other->syntax, out);
-		manual_sentences(other->doc, out);
+		manual_words(other->doc, out);
 	}
 	for (const struct sy_row *row = block->rows; row && row->name; row++)
 		manual_row(row, out);
@@ -180,7 +197,7 @@ manual_module(const char *dir, enum sy_kind kind, const char *name, struct text 
 		return -1;
 	text_printf(out, ".Ss %s %s\n", kind_names[kind], name);
 	if (module->summary)
-		manual_sentences(module->summary, out);
+		manual_words(module->summary, out);
 	if (module->rows && module->rows->name)
 		manual_list(module->rows, out);
 	return 0;
@@ -193,9 +210,9 @@ manual_print(const char *module_dir, struct text *out, struct sy_err *err)
 	for (const struct core_block *block = core_blocks; block->doc; block++)
 		manual_block(block, out);
 	text_puts(out, ".Sh MODULES\n"
-		       "A directive that names a module loads it; these are installed.\n"
-		       "Settings stand in a block, or as\n.Ar name Ns = Ns Ar value\nbehind the module's "
-		       "name.\n");
+		       "A directive that names a module loads it.\n"
+		       "Its settings stand in a block, or as\n.Ar name Ns = Ns Ar value\n"
+		       "behind the name of the module.\n");
 	for (unsigned kind = 0; kind < SY_KINDS; kind++) {
 		const char **names = modules_names(module_dir, (enum sy_kind)kind);
 		int result = 0;

@@ -37,7 +37,8 @@ module_refusal(const struct stat *status)
 	if (!S_ISREG(status->st_mode))
 		return "it is not a regular file";
 	if (status->st_uid != 0 && status->st_uid != uid)
-		return uid == 0 ? "it does not belong to root" : "it belongs neither to root nor to this user";
+		return uid == 0 ? "it does not belong to root"
+				: "it belongs neither to root nor to this user";
 	if (status->st_mode & S_IWOTH)
 		return "everybody may write to it";
 	if ((status->st_mode & S_IWGRP) && status->st_gid != 0 && status->st_gid != getegid())
@@ -47,8 +48,8 @@ module_refusal(const struct stat *status)
 	return NULL;
 }
 
-/* The C library maps what the head of the file promises, and dies of a file that was cut off while it
- * was being installed. Anything else that is wrong with a file it says by itself. */
+/* The C library maps what the head of the file promises, and dies of a file that was cut off while
+ * it was being installed. Anything else that is wrong with a file it says by itself. */
 static bool
 module_is_whole(const char *bytes, size_t len)
 {
@@ -110,7 +111,8 @@ modules_copy(const char *dir, enum sy_kind kind, const char *name, uint64_t *has
 
 	if (!*name || strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-_") != strlen(name) ||
 	    strlen(name) > 50)
-		return sy_fail(err, "the name of a module has lower-case letters, digits and dashes");
+		return sy_fail(err,
+			       "the name of a module has lower-case letters, digits and dashes");
 	snprintf(path, sizeof(path), "%s/%s/%s.so", dir, kind_names[kind], name);
 	/* O_NONBLOCK: a FIFO must not hold us up before it is refused. */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -183,28 +185,38 @@ module_check_ops(const struct sy_module *module)
 }
 
 static int
-module_check(const struct sy_module *module, enum sy_kind kind, const char *name, struct sy_err *err)
+module_check(const struct sy_module *module, enum sy_kind kind, const char *name,
+	     struct sy_err *err)
 {
 	const char *problem;
 
 	/* Size and ABI numbers stand where they stood in every version. */
 	if (module->abi_major != SY_ABI_MAJOR || module->abi_minor > SY_ABI_MINOR)
-		return sy_fail(err, "the module was built for version %u.%u of the module interface, and this "
-			       "is %u.%u: build it again", module->abi_major, module->abi_minor, SY_ABI_MAJOR,
-			       SY_ABI_MINOR);
+		return sy_fail(
+		    err,
+		    "the module was built for version %u.%u of the module interface, and this "
+		    "is %u.%u: build it again",
+		    module->abi_major, module->abi_minor, SY_ABI_MAJOR, SY_ABI_MINOR);
 	if (module->size != sizeof(*module))
-		return sy_fail(err, "the module's struct sy_module has %u bytes and not %zu: build it again "
-			       "with the installed headers", module->size, sizeof(*module));
+		return sy_fail(
+		    err,
+		    "the module's struct sy_module has %u bytes and not %zu: build it again "
+		    "with the installed headers",
+		    module->size, sizeof(*module));
 	if (!module->api_id || strcmp(module->api_id, SY_API_ID) != 0)
-		return sy_fail(err, "the module was built with other headers (%s, and these are %s): build it "
-			       "again with the installed ones", module->api_id ? module->api_id : "none",
-			       SY_API_ID);
+		return sy_fail(
+		    err,
+		    "the module was built with other headers (%s, and these are %s): build it "
+		    "again with the installed ones",
+		    module->api_id ? module->api_id : "none", SY_API_ID);
 	if (module->kind >= SY_KINDS || module->kind != kind)
 		return sy_fail(err, "the module is a %s, and not a %s",
-			       module->kind < SY_KINDS ? kind_names[module->kind] : "thing of no known kind",
+			       module->kind < SY_KINDS ? kind_names[module->kind]
+						       : "thing of no known kind",
 			       kind_names[kind]);
 	if (!module->name || strcmp(module->name, name) != 0)
-		return sy_fail(err, "the module calls itself %s: the file must be named like the module",
+		return sy_fail(err,
+			       "the module calls itself %s: the file must be named like the module",
 			       module->name ? module->name : "nothing");
 	if (module->rows && module->conf_size == 0)
 		return sy_fail(err, "the module has settings, and no place for them");
@@ -223,9 +235,10 @@ modules_open(int fd, uint64_t hash, enum sy_kind kind, const char *name, struct 
 
 	for (opened = modules_opened; opened; opened = opened->next)
 		if (opened->hash == hash)
-			return module_check(opened->module, kind, name, err) < 0 ? NULL : opened->module;
-	/* The loader of the C library takes two files of one path for the same: so the number must never
-	 * come again, and the descriptor stays open. */
+			return module_check(opened->module, kind, name, err) < 0 ? NULL
+										 : opened->module;
+	/* The loader of the C library takes two files of one path for the same: so the number must
+	 * never come again, and the descriptor stays open. */
 	kept = fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (kept < 0) {
 		sy_fail(err, "cannot keep the module's file: %s", strerror(errno));

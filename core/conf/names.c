@@ -19,7 +19,8 @@ names_slot(const struct names *names, const char *name)
 
 	for (;; slot++) {
 		slot &= names->n_slots - 1;
-		if (names->slots[slot] == 0 || strcmp(names->all[names->slots[slot] - 1], name) == 0)
+		if (names->slots[slot] == 0 ||
+		    strcmp(names->all[names->slots[slot] - 1], name) == 0)
 			return slot;
 	}
 }

@@ -1,6 +1,6 @@
-/* Makes the tree complete: what was on a line goes into blocks, defaults are written out, host names
- * get addresses, and settings that name files get contents. What is wrong stays as it is: binding
- * complains about it. */
+/* Makes the tree complete: what was on a line goes into blocks, defaults are written out, host
+ * names get addresses, and settings that name files get contents. What is wrong stays as it is:
+ * binding complains about it. */
 #include <string.h>
 
 #include "conf/bind.h"
@@ -47,8 +47,8 @@ normal_file(struct normal *normal, struct node *node, const struct sy_row *row)
 
 		node->found[i] = file ? file->content : sy_span("", 0);
 		if (!file || file->problem)
-			complain(normal->complaints, node, "%s: cannot read %s: %s", row->name, path,
-				 file ? file->problem : "that is no path");
+			complain(normal->complaints, node, "%s: cannot read %s: %s", row->name,
+				 path, file ? file->problem : "that is no path");
 		else if (file->content.len == 0)
 			complain(normal->complaints, node, "%s: %s is empty", row->name, path);
 	}
@@ -101,8 +101,9 @@ normal_main(struct normal *normal)
 	rows_fill(normal->arena, root, main_rows);
 	normal_given(normal, root, main_rows);
 	node = normal_child(normal, root, "log", "stderr");
-	rows_fill_line(normal->arena, node, strcmp(node_arg(node, 0), "file") == 0 ? 2 : 1, log_rows);
-	node = normal_child(normal, root, "control", RUNSTATEDIR "/steelyard/control.sock");
+	rows_fill_line(normal->arena, node, strcmp(node_arg(node, 0), "file") == 0 ? 2 : 1,
+		       log_rows);
+	node = normal_child(normal, root, "control", RUNSTATEDIR "/steelyard/control");
 	rows_fill_line(normal->arena, node, 1, control_rows);
 	node = (struct node *)node_child(root, "tables");
 	if (node) {

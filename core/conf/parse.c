@@ -40,7 +40,8 @@ const char *
 parse_via(struct parser *parser, const struct node *node)
 {
 	if (node->via)
-		return arena_printf(parser->arena, "%s:%u (from %s)", node->file, node->line, node->via);
+		return arena_printf(parser->arena, "%s:%u (from %s)", node->file, node->line,
+				    node->via);
 	return arena_printf(parser->arena, "%s:%u", node->file, node->line);
 }
 
@@ -57,8 +58,8 @@ parse_skip_block(struct parser *parser, struct cursor *cursor, const struct stat
 	struct cursor body;
 
 	if (statement->block && !lex_body(cursor, &body, parser->complaints))
-		complain(parser->complaints, statement->node, "the block of %s is never closed: a } is missing",
-			 statement->node->name);
+		complain(parser->complaints, statement->node,
+			 "the block of %s is never closed: a } is missing", statement->node->name);
 }
 
 struct sy_span *
@@ -211,7 +212,8 @@ parse_statements(struct parser *parser, struct cursor *cursor, struct scope *sco
 		case TOKEN_END:
 			if (opener && parser->budget)
 				complain(parser->complaints, opener,
-					 "the block of %s is never closed: a } is missing", opener->name);
+					 "the block of %s is never closed: a } is missing",
+					 opener->name);
 			return;
 		case TOKEN_CLOSE:
 			if (opener)
@@ -271,7 +273,8 @@ parse_cursor(struct parser *parser, const char *file, struct sy_span bytes)
 	if (bytes.len >= 3 && memcmp(cursor.at, "\xef\xbb\xbf", 3) == 0)
 		cursor.at += 3;
 	if (nul) {
-		complain(parser->complaints, &place, "a NUL byte at offset %zu: this is no text file",
+		complain(parser->complaints, &place,
+			 "a NUL byte at offset %zu: this is no text file",
 			 (size_t)(nul - (const char *)bytes.at));
 		cursor.end = cursor.at;
 	}

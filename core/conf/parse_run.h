@@ -1,5 +1,5 @@
-/* What the files of the parser share: parse.c (statements), include.c (files), template.c (variables,
- * loops, templates). Not for others. */
+/* What the files of the parser share: parse.c (statements), include.c (files), template.c
+ * (variables, loops, templates). Not for others. */
 #ifndef CONF_PARSE_RUN_H
 #define CONF_PARSE_RUN_H
 
@@ -7,9 +7,9 @@
 
 enum {
 	PARSE_DEPTH = 32,         /* blocks within blocks, includes and templates counted */
-	PARSE_STATEMENTS = 1000000,
-	PARSE_TURN = 20,          /* what a turn of a loop or a deploy costs, in statements: empty ones
-				     would go on for hours */
+	PARSE_STATEMENTS = 500000,
+	PARSE_TURN = 20,          /* what a turn of a loop or a deploy costs, in statements:
+				     empty ones would go on for hours */
 	PARSE_FILE_MAX = 16 << 20,
 };
 
@@ -31,7 +31,7 @@ struct parser {
 	struct names *templates;
 	const struct reading *reading; /* NULL: from memory, no includes */
 	struct deployment *deployments, **last_deployment;
-	uint32_t budget;          /* statements that may still come; templates and loops cost, too */
+	uint32_t budget;          /* statements that may still come; loops cost, too */
 	unsigned depth, blocks;   /* blocks: how many { are open; 0: top level */
 	bool in_template;         /* in the body of one, which began `ground` blocks deep */
 	unsigned ground;
@@ -49,7 +49,8 @@ struct cursor parse_cursor(struct parser *parser, const char *file, struct sy_sp
 void parse_statements(struct parser *parser, struct cursor *cursor, struct scope *scope,
 		      struct tail *tail, const struct node *opener);
 /* Skips the block of a statement that turned out wrong. */
-void parse_skip_block(struct parser *parser, struct cursor *cursor, const struct statement *statement);
+void parse_skip_block(struct parser *parser, struct cursor *cursor,
+		      const struct statement *statement);
 /* Puts the words of a statement, from the one given, into an array that lasts. */
 struct sy_span *parse_words(struct parser *parser, const struct statement *statement, uint32_t from,
 			    struct scope *scope, uint32_t *n);

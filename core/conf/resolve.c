@@ -91,14 +91,14 @@ resolve_text(struct resolver *resolver, const struct node *node, const char *tex
 		return nothing; /* an address, or something that binding will complain about */
 	resolved = resolve_name(resolver, split.host);
 	if (resolved->problem) {
-		complain(resolver->complaints, node, "%s: cannot find the address of %s: %s", node->name,
-			 split.host, resolved->problem);
+		complain(resolver->complaints, node, "%s: cannot find the address of %s: %s",
+			 node->name, split.host, resolved->problem);
 		return sy_span_text("0.0.0.0"); /* one complaint is enough */
 	}
 	addr_ip_text(&resolved->addr, addr);
 	if (resolved->n > 1)
-		complain_mildly(resolver->complaints, node, "%s has %u addresses; %s is used", split.host,
-				resolved->n, addr);
+		complain_mildly(resolver->complaints, node, "%s has %u addresses; %s is used",
+				split.host, resolved->n, addr);
 	return sy_span_text(arena_text(resolver->arena, addr));
 }
 

@@ -41,7 +41,9 @@ row_text_words(const struct sy_row *row, struct text *out)
 static const char *
 row_text_port(const struct sy_row *row)
 {
-	return row->flags & SY_PORT ? " with a port" : row->flags & SY_NO_PORT ? " without a port" : "";
+	return row->flags & SY_PORT      ? " with a port"
+	       : row->flags & SY_NO_PORT ? " without a port"
+					 : "";
 }
 
 static void

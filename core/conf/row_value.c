@@ -54,7 +54,8 @@ static bool
 row_msec(const struct row_parse *parse, const struct row_value *value, struct sy_msec *out)
 {
 	if (!duration_parse(value->text, &out->ms))
-		return row_wrong(parse, value, "units are ms, s, m, h and d; a bare number is seconds");
+		return row_wrong(parse, value,
+				 "units are ms, s, m, h and d; a bare number is seconds");
 	return row_within(parse->row, out->ms) || row_wrong(parse, value, "");
 }
 
@@ -87,13 +88,14 @@ static bool
 row_choice(const struct row_parse *parse, const struct row_value *value, struct sy_choice *out)
 {
 	const char *near;
-	char more[128];
+	char more[128] = "";
 
 	for (out->index = 0; parse->row->words[out->index]; out->index++)
 		if (strcmp(parse->row->words[out->index], value->text) == 0)
 			return true;
 	near = text_nearest(value->text, parse->row->words);
-	snprintf(more, sizeof(more), near ? "did you mean %s?" : "", near);
+	if (near)
+		snprintf(more, sizeof(more), "did you mean %s?", near);
 	return row_wrong(parse, value, more);
 }
 
@@ -152,7 +154,8 @@ row_addr(const struct row_parse *parse, const struct row_value *value, struct sy
 	if (value->found.len)
 		snprintf(split.host, sizeof(split.host), "%s", (const char *)value->found.at);
 	if (!addr_parse(split.host, out))
-		return row_wrong(parse, value, "names are looked up when the file is loaded, not here");
+		return row_wrong(parse, value,
+				 "names are looked up when the file is loaded, not here");
 	if (split.has_port && (row->flags & SY_NO_PORT))
 		return row_wrong(parse, value, "");
 	if (!split.has_port && (row->flags & SY_PORT))
@@ -198,7 +201,8 @@ row_nets(const struct row_parse *parse, const struct row_value *values, uint32_t
 		if (slash && uint_parse(slash + 1, &bits)) {
 			*slash = '\0';
 			if (net_parse(loose, &net) && bits <= net.bits) {
-				net = (struct sy_net){ sy_addr_mask(net.addr, (unsigned)bits), (uint8_t)bits };
+				net = (struct sy_net){ sy_addr_mask(net.addr, (unsigned)bits),
+						      (uint8_t)bits };
 				snprintf(meant, sizeof(meant), "the network is %s",
 					 net_text(&net, loose));
 			}
@@ -300,8 +304,8 @@ row_count(const struct row_parse *parse, const struct row_value *values, uint32_
 		snprintf(more, sizeof(more), "; the statement goes on to line %u: is a ; missing?",
 			 at->last_line);
 	rows_range_text(parse->row, &range);
-	complain(parse->complaints, at, "%s takes one value, %s, and %u are given%s", parse->row->name,
-		 range.at, n, more);
+	complain(parse->complaints, at, "%s takes one value, %s, and %u are given%s",
+		 parse->row->name, range.at, n, more);
 	text_free(&range);
 	return false;
 }

@@ -1,9 +1,11 @@
 #include "conf/rows.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/must.h"
+#include "conf/core_rows.h"
 
 /* The values of one row, gathered from all places where it may be given. Scratch. */
 struct gathered {
@@ -58,7 +60,8 @@ rows_unknown(const struct binding *binding, const struct node *at, const char *n
 {
 	const struct rows_other *others = binding->others;
 	unsigned most = 1, n = 0;
-	const char **words, *near;
+	const char **words, *near, *home = value ? NULL : core_rows_home(name);
+	char where[160] = "";
 
 	for (unsigned i = 0; i < binding->n; i++)
 		for (const struct sy_row *row = binding->into[i].rows; row && row->name; row++)
@@ -73,16 +76,18 @@ rows_unknown(const struct binding *binding, const struct node *at, const char *n
 		words[n++] = others->name;
 	words[n] = NULL;
 	near = text_nearest(name, words);
-	if (near)
-		complain(binding->complaints, at, "unknown %s %s; did you mean %s?",
-			 value ? "setting" : "directive", name, near);
-	else if (*binding->block->name)
-		complain(binding->complaints, at, "unknown %s %s in %s%s%s", value ? "setting" : "directive",
-			 name, binding->block->name, binding->block->n_args ? " " : "",
-			 node_arg(binding->block, 0));
-	else
-		complain(binding->complaints, at, "unknown directive %s", name);
 	free(words);
+	if (*binding->block->name)
+		snprintf(where, sizeof(where), " in %s%s%.80s", binding->block->name,
+			 binding->first_arg ? " " : "",
+			 binding->first_arg ? node_arg(binding->block, 0) : "");
+	if (home)
+		complain(binding->complaints, at, "%s does not belong%s, but %s%s", name,
+			 *where ? where : " here", *home ? "in " : "outside of blocks", home);
+	else
+		complain(binding->complaints, at, "unknown %s %s%s%s%s%s",
+			 value ? "setting" : "directive", name, where,
+			 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static const struct sy_row *
@@ -106,9 +111,10 @@ rows_check_names(const struct binding *binding)
 		const struct sy_row *row = rows_find_any(binding, arg, len);
 
 		if (len == 0 || (row && row->type == SY_ROW_BLOCK))
-			complain(binding->complaints, block, "%s: unexpected %s; settings are written as "
-				 "name=value here, or in a block: %s ... { name value; }", block->name,
-				 *arg ? arg : "\"\"", block->name);
+			complain(binding->complaints, block,
+				 "%s: unexpected %s; settings are written as "
+				 "name=value here, or in a block: %s ... { name value; }",
+				 block->name, *arg ? arg : "\"\"", block->name);
 		else if (!row)
 			rows_unknown(binding, block, arena_text_n(binding->arena, arg, len), true);
 	}
@@ -137,8 +143,8 @@ rows_gather_list(struct binding *binding, const char *text)
 	for (;; text++) {
 		size_t len = strcspn(text, ",");
 
-		rows_gather(&binding->gathered, arena_text_n(binding->arena, text, len), sy_span("", 0),
-			    binding->block);
+		rows_gather(&binding->gathered, arena_text_n(binding->arena, text, len),
+			    sy_span("", 0), binding->block);
 		text += len;
 		if (!*text)
 			return;
@@ -186,8 +192,9 @@ rows_gather_children(struct binding *binding, const struct sy_row *row)
 		if (strcmp(child->name, row->name) != 0)
 			continue;
 		if (to->first && !row_is_list(row)) {
-			complain(binding->complaints, child, "%s is given twice; the first time at %s:%u",
-				 row->name, to->first->file, to->first->line);
+			complain(binding->complaints, child,
+				 "%s is given twice; the first time at %s:%u", row->name,
+				 to->first->file, to->first->line);
 			continue;
 		}
 		if (child->block && row->type != SY_ROW_BLOCK)
@@ -215,8 +222,8 @@ rows_gather_preset(struct binding *binding, const struct sy_row *row)
 	while (*at) {
 		size_t len = strcspn(at, " ");
 
-		rows_gather(&binding->gathered, arena_text_n(binding->arena, at, len), sy_span("", 0),
-			    binding->block);
+		rows_gather(&binding->gathered, arena_text_n(binding->arena, at, len),
+			    sy_span("", 0), binding->block);
 		at += len;
 		at += strspn(at, " ");
 	}
@@ -264,8 +271,8 @@ rows_bind_row(struct binding *binding, const struct sy_row *row, void *conf)
 		struct text range = { 0 };
 
 		rows_range_text(row, &range);
-		complain(binding->complaints, binding->block, "%s %s needs %s: %s", binding->block->name,
-			 node_arg(binding->block, 0), row->name, range.at);
+		complain(binding->complaints, binding->block, "%s %s needs %s: %s",
+			 binding->block->name, node_arg(binding->block, 0), row->name, range.at);
 		text_free(&range);
 	} else if (from->n && (!from->repeated || row_is_list(row))) {
 		row_parse(binding->arena, row, from->values, from->n, field, binding->complaints);
@@ -323,7 +330,8 @@ rows_given(const struct node *block, uint32_t first_arg, const struct sy_row *ro
 	for (uint32_t i = first_arg; i < block->n_args; i++) {
 		size_t len = rows_key_len(node_arg(block, i));
 
-		if (len && strncmp(node_arg(block, i), row->name, len) == 0 && row->name[len] == '\0')
+		if (len && strncmp(node_arg(block, i), row->name, len) == 0 &&
+		    row->name[len] == '\0')
 			return true;
 	}
 	return node_child(block, row->name) != NULL;
@@ -377,7 +385,8 @@ rows_fill_line(struct arena *arena, struct node *line, uint32_t first_arg,
 	n = line->n_args;
 	for (const struct sy_row *row = rows; row->name; row++)
 		if (row->preset && !row->given && !rows_given(line, first_arg, row))
-			args[n++] = sy_span_text(arena_printf(arena, "%s=%s", row->name, row->preset));
+			args[n++] =
+			    sy_span_text(arena_printf(arena, "%s=%s", row->name, row->preset));
 	line->args = args;
 	line->n_args = n;
 }

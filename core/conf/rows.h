@@ -18,10 +18,11 @@ struct rows_other {
 	const char *doc;
 };
 
-/* Reads the children of `block` into the structs by their rows; key=value arguments of the block's own
- * statement, from argument `first_arg` on, count as children. What was not given gets its preset.
- * Unknown names, duplicates, wrong values, missing ones: complaints that quote the row. Statements
- * named in `others` (or NULL) are left to the caller. A name in two sets of rows belongs to the first. */
+/* Reads the children of `block` into the structs by their rows; key=value arguments of the
+ * block's own statement, from argument `first_arg` on, count as children. What was not given gets
+ * its preset. Unknown names, duplicates, wrong values, missing ones: complaints that quote the
+ * row. Statements named in `others` (or NULL) are left to the caller. A name in two sets of rows
+ * belongs to the first. */
 void rows_bind(struct arena *arena, const struct node *block, uint32_t first_arg,
 	       const struct rows_into *into, unsigned n, const struct rows_other *others,
 	       struct complaints *complaints);
@@ -29,7 +30,7 @@ void rows_bind(struct arena *arena, const struct node *block, uint32_t first_arg
 /* Loader: makes key=value arguments children of their own. */
 void rows_unfold(struct arena *arena, struct node *block, uint32_t first_arg);
 /* Loader: adds a child for each row that the file did not give and that has a preset, so that -T
- * shows everything that is in force. Rows that want to know whether they were given are left out. */
+ * shows all that is in force. Rows that want to know whether they were given are left out. */
 void rows_fill(struct arena *arena, struct node *block, const struct sy_row *rows);
 /* The same as key=value arguments, for statements that fit on a line. */
 void rows_fill_line(struct arena *arena, struct node *line, uint32_t first_arg,

@@ -14,9 +14,9 @@
  *		servers { server web1 198.51.100.11; server web2 198.51.100.12; }
  *	}
  *
- * The body of a template is read anew for each deploy, with a scope of its own; a parameter given as a
- * block is read where its name stands as a statement, and sees what the deploy saw. Deploys are carried
- * out when all files are read, so templates may stand anywhere. */
+ * The body of a template is read anew for each deploy, with a scope of its own; a parameter given
+ * as a block is read where its name stands as a statement, and sees what the deploy saw. Deploys
+ * are carried out when all files are read, so templates may stand anywhere. */
 #include "conf/parse_run.h"
 
 #include <string.h>
@@ -40,7 +40,7 @@ struct template {
 struct deployment {
 	const struct node *node;  /* args[0]: the template's name */
 	struct scope scope;       /* what was given */
-	struct node *holder;      /* stands where the result goes; without a name, so it is unwrapped */
+	struct node *holder; /* stands where the result goes; without a name, so it is unwrapped */
 	unsigned depth, blocks;
 	struct deployment *next;
 };
@@ -61,8 +61,9 @@ variable_add(struct parser *parser, struct scope *scope, struct variable *variab
 	const struct variable *first = names_add(scope->variables, variable->name, variable);
 
 	if (first)
-		complain(parser->complaints, variable->place, "%s is given twice; the first time at %s:%u",
-			 variable->name, first->place->file, first->place->line);
+		complain(parser->complaints, variable->place,
+			 "%s is given twice; the first time at %s:%u", variable->name,
+			 first->place->file, first->place->line);
 }
 
 void
@@ -78,8 +79,9 @@ parse_set(struct parser *parser, const struct statement *statement, struct scope
 		return;
 	}
 	if (parser->blocks != (parser->in_template ? parser->ground : 0)) {
-		complain(parser->complaints, statement->node,
-			 "set must stand outside of blocks: a variable is known from there to the end");
+		complain(
+		    parser->complaints, statement->node,
+		    "set must stand outside of blocks: a variable is known from there to the end");
 		return;
 	}
 	variable = variable_new(parser, name, statement->node);
@@ -95,10 +97,12 @@ parse_splice(struct parser *parser, const char *name, const struct statement *st
 	struct cursor body;
 
 	if (!variable || !variable->block || statement->raw.n || statement->block) {
-		complain(parser->complaints, statement->node, variable && variable->block
-			 ? "$%s is a block of statements and stands alone: $%s;"
-			 : "$%s begins a statement, but is no parameter that was given as a block", name,
-			 name);
+		complain(
+		    parser->complaints, statement->node,
+		    variable && variable->block
+			? "$%s is a block of statements and stands alone: $%s;"
+			: "$%s begins a statement, but is no parameter that was given as a block",
+		    name, name);
 		return;
 	}
 	if (!parse_enter(parser, statement->node))
@@ -159,8 +163,9 @@ template_parameter(struct parser *parser, struct template *template, struct word
 
 	if (words->n == 0 || (words->n > 1 && (words->at[1].len != 7 ||
 					       memcmp(words->at[1].at, "default", 7) != 0))) {
-		complain(parser->complaints, place,
-			 "parameter takes a name and perhaps a default: parameter NAME default VALUE;");
+		complain(
+		    parser->complaints, place,
+		    "parameter takes a name and perhaps a default: parameter NAME default VALUE;");
 		return;
 	}
 	parameter = arena_new_of(parser->arena, struct parameter);
@@ -175,8 +180,10 @@ template_parameter(struct parser *parser, struct template *template, struct word
 		parameter->preset.at[i] = words->at[i + 2];
 	for (; *at; at = &(*at)->next)
 		if (strcmp((*at)->name, parameter->name) == 0)
-			complain(parser->complaints, place, "parameter %s is there twice; the first time "
-				 "at %s:%u", parameter->name, (*at)->place->file, (*at)->place->line);
+			complain(parser->complaints, place,
+				 "parameter %s is there twice; the first time "
+				 "at %s:%u",
+				 parameter->name, (*at)->place->file, (*at)->place->line);
 	*at = parameter;
 }
 
@@ -184,7 +191,7 @@ template_parameter(struct parser *parser, struct template *template, struct word
 static void
 template_scan(struct parser *parser, struct template *template)
 {
-	struct complaints quiet = { .errors = COMPLAINTS_TOLD + 1 }; /* the body was complained about */
+	struct complaints quiet = { .errors = COMPLAINTS_TOLD + 1 }; /* was complained about */
 	struct cursor cursor = template->body;
 	struct words words = { 0 };
 	unsigned depth = 0;
@@ -203,7 +210,8 @@ template_scan(struct parser *parser, struct template *template)
 		if (token.kind == TOKEN_SEMICOLON && words.n && words.at[0].len == 9 &&
 		    memcmp(words.at[0].at, "parameter", 9) == 0) {
 			struct words rest = { words.at + 1, words.n - 1, 0 };
-			struct node place = { .file = cursor.file, .line = line, .via = cursor.via };
+			struct node place = { .file = cursor.file, .line = line,
+					      .via = cursor.via };
 
 			template_parameter(parser, template, &rest,
 					   node_new(parser->arena, &place, "parameter", 0));
@@ -235,7 +243,8 @@ parse_template(struct parser *parser, struct cursor *cursor, const struct statem
 	template->place = statement->node;
 	if (!lex_body(cursor, &template->body, parser->complaints))
 		complain(parser->complaints, statement->node,
-			 "the block of template %s is never closed: a } is missing", template->name);
+			 "the block of template %s is never closed: a } is missing",
+			 template->name);
 	template_scan(parser, template);
 	first = names_add(parser->templates, template->name, template);
 	if (first)
@@ -292,8 +301,8 @@ deploy_parameter(struct parser *parser, struct cursor *cursor, const struct toke
 				 "the block of %s is never closed: a } is missing", variable->name);
 	} else if (token.kind != TOKEN_SEMICOLON) {
 		complain(parser->complaints, statement.node,
-			 "a parameter is given as `%s value;` or `%s { statements }`", variable->name,
-			 variable->name);
+			 "a parameter is given as `%s value;` or `%s { statements }`",
+			 variable->name, variable->name);
 		statement.block = token.kind == TOKEN_OPEN;
 		parse_skip_block(parser, cursor, &statement);
 	}
@@ -310,7 +319,8 @@ deploy_check(struct parser *parser, const struct template *template, struct depl
 	struct names *wanted = names_new(parser->arena);
 	uint32_t n = 0;
 
-	for (struct parameter *parameter = template->parameters; parameter; parameter = parameter->next)
+	for (struct parameter *parameter = template->parameters; parameter;
+	     parameter = parameter->next)
 		names_add(wanted, parameter->name, parameter);
 	while (given[n])
 		n++;
@@ -324,7 +334,8 @@ deploy_check(struct parser *parser, const struct template *template, struct depl
 				 template->place->file, template->place->line, given[i],
 				 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 	}
-	for (struct parameter *parameter = template->parameters; parameter; parameter = parameter->next) {
+	for (struct parameter *parameter = template->parameters; parameter;
+	     parameter = parameter->next) {
 		struct statement preset = { .node = parameter->place,
 					    .raw = parameter->preset };
 		struct variable *variable;
@@ -352,8 +363,8 @@ deploy_run(struct parser *parser, struct deployment *deployment)
 	struct cursor body;
 
 	if (!template) {
-		complain(parser->complaints, deployment->node, "there is no template %s%s%s%s", name,
-			 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+		complain(parser->complaints, deployment->node, "there is no template %s%s%s%s",
+			 name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 		return;
 	}
 	deploy_check(parser, template, deployment);

@@ -10,10 +10,11 @@
 #include "base/arena.h"
 #include "base/text.h"
 
-/* What the loader found out about a statement; it travels in the tree, so that binding needs no I/O. */
+/* What the loader found out about a statement; it travels in the tree, so that binding needs no
+ * I/O. */
 enum found {
 	FOUND_NOTHING,
-	FOUND_ADDRESSES,          /* numeric text for each argument that was a host name, else empty */
+	FOUND_ADDRESSES,          /* numeric text for each argument that is a host name */
 	FOUND_FILES,              /* the content of the file that each argument names */
 	FOUND_SECRETS,            /* the same; content is kept out of the tree, see tree_flatten */
 };
@@ -31,8 +32,8 @@ struct node {
 	const char *file;         /* as the operator would open it */
 	uint32_t line;
 	uint32_t last_line;       /* of the statement's own words: a hint at a missing semicolon */
-	const char *via;          /* deployed from a template, or included into a block: the other place,
-				     "file:line"; or NULL */
+	const char *via;          /* deployed from a template, or included into a block: the
+				     other place, "file:line"; or NULL */
 };
 
 /* Argument i as a string, or "" when there is none. */
@@ -40,7 +41,8 @@ const char *node_arg(const struct node *node, uint32_t i);
 /* The first child of that name, or NULL. */
 const struct node *node_child(const struct node *node, const char *name);
 /* A statement that no operator wrote, placed where `at` is. */
-struct node *node_new(struct arena *arena, const struct node *at, const char *name, uint32_t n_args);
+struct node *node_new(struct arena *arena, const struct node *at, const char *name,
+		      uint32_t n_args);
 void node_append(struct node *parent, struct node *child);
 
 /* Everything that went wrong, to be told in one go. Lines: "file:line: words", and
@@ -60,12 +62,13 @@ __attribute__((format(printf, 3, 4))) void complain_mildly(struct complaints *to
 /* The statement form again, one tab per depth; with places as comments if wanted. Bytes of inlined
  * files are not printed, nor secrets. */
 void tree_print(const struct node *root, bool places, struct text *out);
-/* Flat bytes and back; back copies nothing: spans point into `bytes`, which must be terminated as they
- * were written. Contents of FOUND_SECRETS go into `secrets` and are looked up there; without secrets
- * (len 0) they come back empty. NULL when malformed. */
+/* Flat bytes and back; back copies nothing: spans point into `bytes`, which must be terminated as
+ * they were written. Contents of FOUND_SECRETS go into `secrets` and are looked up there; without
+ * secrets (len 0) they come back empty. NULL when malformed. */
 void tree_flatten(const struct node *root, struct text *out, struct text *secrets);
 struct node *tree_unflatten(struct arena *arena, struct sy_span bytes, struct sy_span secrets);
-/* Equal for trees that say the same, wherever it was written: places do not count, found things do. */
+/* Equal for trees that say the same, wherever it was written: places do not count, found things
+ * do. */
 uint64_t tree_hash(const struct node *root);
 
 #endif

@@ -149,7 +149,7 @@ const struct command ctl_commands[] = {
 	{ "connections", "", "live connections; --service --server --client --limit",
 	  show_connections, 0, 0 },
 	{ "close", "", "closes connections; --service --server --client", ctl_close, 0, 0 },
-	{ "persistence", "[list|clear]", "who is kept on which server; --service --server",
+	{ "persistence", "[list|clear]", "who is kept on which server; --service --server --client",
 	  show_persistence, 0, 1 },
 	{ "processes", "", "the processes of this instance", show_processes, 0, 0 },
 	{ "generations", "", "configurations that are alive", show_generations, 0, 0 },

@@ -40,6 +40,8 @@ struct table;
 struct table *table_new(const char *const *titles); /* NULL at the end; ">" before a title: to the right */
 void table_cell(struct table *table, const char *text);
 __attribute__((format(printf, 2, 3))) void table_cellf(struct table *table, const char *format, ...);
+/* Words under the row that was just filled. */
+void table_note(struct table *table, const char *text);
 void table_print(struct table *table, bool colour); /* and frees it */
 const char *age_since(json_int_t wall_ms, json_int_t now_ms, char *out, size_t len);
 const char *amount_text(json_int_t n, char *out, size_t len); /* 1234 56.7k 1.2M */

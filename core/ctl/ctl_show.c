@@ -93,9 +93,10 @@ show_service(struct ctl *ctl, const json_t *service)
 
 	printf("%s: %s%s%s\n", text_of(service, "name"), text_of(service, "state"),
 	       text_of(service, "why")[0] ? ": " : "", text_of(service, "why"));
-	printf("  %s, %s%s%s, pool %s; %s:%lld\n  listens on", text_of(service, "protocol"),
-	       text_of(service, "scheduler"), text_of(service, "persistence")[0] ? ", persistence " : "",
-	       text_of(service, "persistence"), text_of(service, "pool"), text_of(service, "file"),
+	printf("  %s, %s%s%s, pool %s\n", text_of(service, "protocol"), text_of(service, "scheduler"),
+	       text_of(service, "persistence")[0] ? ", persistence " : "",
+	       text_of(service, "persistence"), text_of(service, "pool"));
+	printf("  %s:%lld\n  listens on", text_of(service, "file"),
 	       (long long)number_of(service, "line"));
 	json_array_foreach(json_object_get(service, "listeners"), i, item)
 		printf(" %s%s", text_of(item, "address"),
@@ -106,7 +107,7 @@ show_service(struct ctl *ctl, const json_t *service)
 	       json_number_value(json_object_get(service, "rate")),
 	       (long long)number_of(service, "refused"), (long long)number_of(service, "failed"));
 	table = table_new(TITLES("  SERVER", "ADDRESS", "STATE", ">FOR", ">WEIGHT", ">ACTIVE", ">TOTAL",
-	                         ">BYTES", "WHY"));
+	                         ">BYTES"));
 	json_array_foreach(json_object_get(service, "servers"), i, item) {
 		table_cellf(table, "  %s%s", text_of(item, "name"),
 		            json_is_true(json_object_get(item, "sorry")) ? " (sorry)" : "");
@@ -118,7 +119,8 @@ show_service(struct ctl *ctl, const json_t *service)
 		table_cell(table, amount_text(number_of(item, "total"), total, sizeof(total)));
 		table_cell(table, amount_text(number_of(item, "bytes_up") + number_of(item, "bytes_down"),
 		                              bytes, sizeof(bytes)));
-		table_cell(table, text_of(item, "why"));
+		if (strcmp(text_of(item, "state"), "up") != 0 && text_of(item, "why")[0])
+			table_note(table, text_of(item, "why"));
 	}
 	table_print(table, ctl->colour);
 }
@@ -235,6 +237,7 @@ show_persistence(struct ctl *ctl)
 	}
 	ctl_query(path, sizeof(path), "service", ctl->service);
 	ctl_query(path, sizeof(path), "server", ctl->server);
+	ctl_query(path, sizeof(path), "client", ctl->client);
 	ctl_query(path, sizeof(path), "limit", ctl->limit);
 	json = ctl_get(ctl, clear ? "DELETE" : "GET", path, NULL, &code);
 	if (!json)

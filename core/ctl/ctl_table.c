@@ -15,6 +15,7 @@ struct table {
 	unsigned columns, cells, size;
 	bool right[TABLE_COLUMNS];
 	char **cell;
+	char **note;              /* by row; NULL: none */
 };
 
 struct table *
@@ -34,8 +35,12 @@ void
 table_cell(struct table *table, const char *text)
 {
 	if (table->cells == table->size) {
-		table->size = table->size ? table->size * 2 : 64;
+		unsigned old = table->size;
+
+		table->size = old ? old * 2 : 64;
 		table->cell = must_realloc(table->cell, table->size * sizeof(char *));
+		table->note = must_realloc(table->note, table->size * sizeof(char *));
+		memset(table->note + old, 0, (table->size - old) * sizeof(char *));
 	}
 	table->cell[table->cells] = strdup(text ? text : "");
 	must(table->cell[table->cells] != NULL);
@@ -52,6 +57,13 @@ table_cellf(struct table *table, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
 	table_cell(table, text);
+}
+
+void
+table_note(struct table *table, const char *text)
+{
+	must(table->cells >= table->columns);
+	table->note[table->cells / table->columns - 1] = strdup(text);
 }
 
 static const char *
@@ -96,7 +108,7 @@ table_word(const char *text, size_t width, bool right, bool last, bool colour)
 static void
 table_last(const char *text, size_t width, size_t indent, bool colour)
 {
-	while (strlen(text) > width && width > TABLE_NARROW) {
+	while (strlen(text) > width) {
 		size_t n = width;
 
 		while (n > width / 2 && text[n] != ' ')
@@ -147,10 +159,18 @@ table_print(struct table *table, bool colour)
 			table_last(table->cell[i + columns - 1], width[columns - 1], indent,
 			           colour && i > 0);
 		printf("\n");
+		if (table->note[i / columns]) {
+			printf("      ");
+			table_last(table->note[i / columns], TABLE_WIDTH - 6, 6, false);
+			printf("\n");
+		}
 	}
-	for (unsigned i = 0; i < table->cells; i++)
+	for (unsigned i = 0; i < table->cells; i++) {
 		free(table->cell[i]);
+		free(table->note[i]);
+	}
 	free(table->cell);
+	free(table->note);
 	free(table);
 }
 

@@ -87,9 +87,45 @@ struct persistence_walk {
 	const struct config *config;
 	const struct service *service;
 	const char *server;
+	const struct sy_addr *client; /* NULL: any */
 	json_t *list;
 	uint64_t limit, left_out, now_ms;
 };
+
+/* The key that a client's address makes in a service; len 0 when it takes more than that. */
+static struct sy_key
+persistence_key(const struct service *service, const struct sy_addr *client)
+{
+	const struct sy_persistence *ops = service->persistence.module->ops;
+	struct sy_facts facts = { .client = *client };
+	struct sy_key key = { .len = 0 };
+
+	ops->key(service->persistence.conf, &facts, &key);
+	return key;
+}
+
+static bool
+persistence_is_of(const struct service *service, const struct sy_addr *client,
+                  const struct sy_key *key)
+{
+	struct sy_key own = persistence_key(service, client);
+
+	return own.len > 0 && own.len == key->len && memcmp(own.bytes, key->bytes, own.len) == 0;
+}
+
+/* False: the request was answered, because that is no address. */
+static bool
+persistence_client(struct request *request, struct sy_addr *client, bool *given)
+{
+	const char *text = request_query(request, "client");
+
+	*given = text != NULL;
+	if (!text || addr_parse(text, client))
+		return true;
+	request_error(request, 400, "client= is an address such as 192.0.2.7 or 2001:db8::1, not %s",
+	              text);
+	return false;
+}
 
 static const char *
 persistence_server(const struct config *config, uint64_t id)
@@ -116,6 +152,8 @@ persistence_each(void *context, const struct persist_entry_view *entry)
 	if (!service || service->id != entry->group || !service->persistence.module)
 		return true;
 	if (walk->server && (!server || strcmp(server, walk->server) != 0))
+		return true;
+	if (walk->client && !persistence_is_of(service, walk->client, &entry->key))
 		return true;
 	if (json_array_size(walk->list) >= walk->limit) {
 		walk->left_out++;
@@ -144,7 +182,12 @@ api_persistence(struct request *request)
 		.limit = request_number(request, "limit", 1000), .now_ms = clock_ms(),
 	};
 	size_t used, capacity;
+	struct sy_addr client;
+	bool given;
 
+	if (!persistence_client(request, &client, &given))
+		return;
+	walk.client = given ? &client : NULL;
 	if (name) {
 		walk.service = api_find_service(request, name);
 		if (!walk.service)
@@ -158,6 +201,29 @@ api_persistence(struct request *request)
 	                                "capacity", (json_int_t)capacity));
 }
 
+/* server 0: any; client NULL: any. */
+static size_t
+persistence_clear(struct child *child, const struct service *service, uint64_t server,
+                  const struct sy_addr *client)
+{
+	const struct config *config = child->current->config;
+	struct sy_key key;
+	size_t n = 0;
+
+	if (!client)
+		return persist_clear(child->board, child->row, service ? service->id : 0, server, NULL);
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		const struct service *each = &config->services[i];
+
+		if ((service && each != service) || !each->persistence.module)
+			continue;
+		key = persistence_key(each, client);
+		if (key.len)
+			n += persist_clear(child->board, child->row, each->id, server, &key);
+	}
+	return n;
+}
+
 void
 api_persistence_clear(struct request *request)
 {
@@ -166,25 +232,25 @@ api_persistence_clear(struct request *request)
 	const char *service_name = request_query(request, "service");
 	const char *server_name = request_query(request, "server");
 	const struct service *service = NULL;
+	struct sy_addr client;
+	bool found = !server_name, given;
 	size_t n = 0;
-	bool found = false;
 
+	if (!persistence_client(request, &client, &given))
+		return;
 	if (service_name) {
 		service = api_find_service(request, service_name);
 		if (!service)
 			return;
 	}
-	if (!server_name) {
-		n = persist_clear(child->board, child->row, service ? service->id : 0, 0, NULL);
-		request_json(request, json_pack("{s:I}", "cleared", (json_int_t)n));
-		return;
-	}
-	for (uint32_t p = 0; p < config->n_pools; p++)
+	if (!server_name)
+		n = persistence_clear(child, service, 0, given ? &client : NULL);
+	for (uint32_t p = 0; server_name && p < config->n_pools; p++)
 		for (uint32_t i = 0; i < config->pools[p].n_servers; i++)
 			if (strcmp(config->pools[p].servers[i].name, server_name) == 0) {
 				found = true;
-				n += persist_clear(child->board, child->row, service ? service->id : 0,
-				                   config->pools[p].servers[i].id, NULL);
+				n += persistence_clear(child, service, config->pools[p].servers[i].id,
+				                       given ? &client : NULL);
 			}
 	if (found)
 		request_json(request, json_pack("{s:I}", "cleared", (json_int_t)n));

@@ -19,7 +19,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "role/child.h"
+#include "proc/child.h"
 #include "role/probe.h"
 
 struct checker;

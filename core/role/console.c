@@ -109,6 +109,8 @@ static void
 console_beat(struct child *child)
 {
 	requests_expire(child->run, false);
+	/* At its connection limit the library stops listening, and looks again only when it is called. */
+	entrances_run(child->run);
 	view_beat(child->run);
 }
 

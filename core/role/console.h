@@ -10,7 +10,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 
-#include "role/child.h"
+#include "proc/child.h"
 
 enum {
 	CONSOLE_LISTENERS = 16,

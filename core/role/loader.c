@@ -1,6 +1,6 @@
-/* The loader: a short-lived process that reads the configuration, so that the long-lived ones need not.
- * First as root what only root may read, then without privileges everything that runs the code of
- * others: modules, the name service. `steelyardd -t` is the same work in the foreground. */
+/* The loader: a short-lived process that reads the configuration, so that the long-lived ones need
+ * not. First as root what only root may read, then without privileges everything that runs the code
+ * of others: modules, the name service. `steelyardd -t` is the same work in the foreground. */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -31,8 +31,8 @@ loader_load(struct load *load, const char *path, const char *module_dir)
 	load->gathered = generation_gather(path, module_dir, &load->complaints);
 	gathered_user(load->gathered, &uid, &gid);
 	if (privileges_drop(uid, gid, 0, &err) < 0) {
-		complain(&load->complaints, NULL, "%s: the loader cannot give up root's rights: %s", path,
-			 err.text);
+		complain(&load->complaints, NULL, "%s: the loader cannot give up root's rights: %s",
+			 path, err.text);
 		return -1;
 	}
 	return generation_compile(load->gathered, &load->loaded, &load->complaints);
@@ -49,7 +49,8 @@ loader_send(const struct control_record *record, const char *text, size_t len, c
 		if (errno != EAGAIN)
 			return -1;
 		if (poll(&room, 1, 1000) == 0)
-			usleep(1000); /* descriptors on their way, not bytes: the socket says nothing */
+			usleep(1000); /* descriptors on their way, not bytes: the socket says
+					 nothing */
 	}
 	return 0;
 }
@@ -70,8 +71,8 @@ loader_send_good(const struct load *load)
 	}
 	for (uint32_t i = 0; i < loaded->n_modules; i++)
 		fds[n++] = loaded->module_fds[i];
-	return loader_send(&record, load->complaints.text.at, len < CONTROL_TEXT ? len : CONTROL_TEXT,
-			   fds, n);
+	return loader_send(&record, load->complaints.text.at,
+			   len < CONTROL_TEXT ? len : CONTROL_TEXT, fds, n);
 }
 
 static int
@@ -94,7 +95,8 @@ loader_main(int argc, char **argv)
 	int result;
 
 	if (argc < 3) {
-		fprintf(stderr, "steelyard: loader: started without a configuration and a module folder\n");
+		fprintf(stderr,
+			"steelyard: loader: started without a configuration and a module folder\n");
 		return EXIT_FAILURE;
 	}
 	result = loader_load(&load, argv[1], argv[2]);
@@ -124,8 +126,8 @@ loader_test(const struct options *options)
 		fputs(tree.at ? tree.at : "", stdout);
 	} else if (!options->quiet) {
 		printf("configuration %s is good: %u service%s, %u server%s\n", options->config,
-		       load.loaded.services, load.loaded.services == 1 ? "" : "s", load.loaded.servers,
-		       load.loaded.servers == 1 ? "" : "s");
+		       load.loaded.services, load.loaded.services == 1 ? "" : "s",
+		       load.loaded.servers, load.loaded.servers == 1 ? "" : "s");
 	}
 	text_free(&tree);
 	text_free(&load.complaints.text);

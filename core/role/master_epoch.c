@@ -167,11 +167,12 @@ epochs_sweep(struct master *master)
 		epochs_bury(master);
 }
 
-/* Keys are for those who speak TLS to clients, and for nobody else. */
+/* Keys are for those who speak TLS: to clients, and to servers that want to know who asks. */
 void
 epoch_send(struct process *process, struct epoch *epoch)
 {
-	bool secrets = epoch->secrets && process_is_worker(process);
+	bool speaks_tls = process_is_worker(process) || process->row == ROW_CHECKER;
+	bool secrets = epoch->secrets && speaks_tls;
 	struct control_record record = {
 		.type = CONTROL_GENERATION,
 		.flags = secrets ? CONTROL_SECRETS : 0,

@@ -33,9 +33,12 @@ master_log_fd(enum log_target target, const char *path, struct sy_err *err)
 	case LOG_TO_SYSLOG:
 		return master_log_syslog(err);
 	case LOG_TO_FILE:
-		fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+		/* The master must not wait: a pipe without a reader would keep it for ever. */
+		fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK,
+		          0640);
 		if (fd < 0)
-			sy_fail(err, "cannot open the log \"%s\": %s", path, strerror(errno));
+			sy_fail(err, "cannot open the log \"%s\": %s", path,
+			        errno == ENXIO ? "it is a pipe that nobody reads" : strerror(errno));
 		return fd;
 	}
 	return sy_fail(err, "log target %u is not known", (unsigned)target);

@@ -112,6 +112,14 @@ echo_skip_ip(const struct echo_socket *socket, const uint8_t *at, size_t len)
 	return head >= 20 && head <= len ? head : len;
 }
 
+/* What the error queue gives back begins with our ICMP header, except on raw IPv6 sockets, where the
+ * IPv6 header stands before it. */
+static size_t
+echo_skip_ip6(const struct echo_socket *socket, const uint8_t *at, size_t len)
+{
+	return socket->raw && socket->six && len > 40 && at[0] >> 4 == 6 && at[6] == IPPROTO_ICMPV6 ? 40 : 0;
+}
+
 static void
 echo_error(const struct echo_socket *socket)
 {
@@ -127,12 +135,13 @@ echo_error(const struct echo_socket *socket)
 	for (struct cmsghdr *at = CMSG_FIRSTHDR(&message); at; at = CMSG_NXTHDR(&message, at)) {
 		struct sock_extended_err what;
 		struct probe *probe;
+		size_t skip = echo_skip_ip6(socket, bytes, (size_t)n);
 
 		if (at->cmsg_type != (socket->six ? IPV6_RECVERR : IP_RECVERR) ||
 		    at->cmsg_len < CMSG_LEN(sizeof(what)))
 			continue;
 		memcpy(&what, CMSG_DATA(at), sizeof(what));
-		probe = echo_probe(socket, bytes, (size_t)n,
+		probe = echo_probe(socket, bytes + skip, (size_t)n - skip,
 		                   socket->six ? ICMPV6_ECHO_REQUEST : ICMP_ECHO, NULL);
 		if (probe) {
 			probe_error(probe, "echo", (int)what.ee_errno);

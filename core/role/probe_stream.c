@@ -174,10 +174,12 @@ stream_handshake(struct probe *probe)
 	}
 }
 
+/* An error makes a socket readable, too: one that is only writable is connected, and need not be
+ * asked. */
 static void
-stream_connected(struct probe *probe)
+stream_connected(struct probe *probe, int events)
 {
-	int error = socket_error(probe->fd);
+	int error = events & EV_READ ? socket_error(probe->fd) : 0;
 
 	if (error) {
 		probe_error(probe, "connect", error);
@@ -234,10 +236,10 @@ stream_ready(struct ev_loop *loop, struct ev_io *io, int events)
 {
 	struct probe *probe = container_of(io, struct probe, io);
 
-	(void)loop, (void)events;
+	(void)loop;
 	switch (probe->phase) {
 	case PROBE_CONNECTING:
-		stream_connected(probe);
+		stream_connected(probe, events);
 		return;
 	case PROBE_HANDSHAKE:
 		stream_handshake(probe);
@@ -268,7 +270,7 @@ stream_open(struct probe *probe)
 	if (probe->fd < 0)
 		probe_error(probe, "connect", errno);
 	else
-		probe_watch(probe, EV_WRITE);
+		probe_watch(probe, EV_READ | EV_WRITE);
 }
 
 const struct probe_transport probe_stream = {

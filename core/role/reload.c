@@ -203,7 +203,10 @@ reload_switch(struct master *master)
 	}
 	listeners_hand_out(master);
 	reload_say_switch(master, next);
+	/* From here on a child that starts is told this one, and no other. */
 	master->current = next;
+	reload->next = NULL;
+	reload->state = RELOAD_NONE;
 	if (opened.new_door)
 		reload_use_door(master, &opened.door);
 	reload_use_log(master, &opened, next->head);

@@ -47,11 +47,11 @@ ended_clear_row(struct process *process)
 {
 	struct board_process *row = board_process(process->master->board, process->row);
 
+	board_fold(process->master->board, process->row); /* while the row names its process */
 	row->pid = 0;
 	row->ready_wall_ms = row->generation = row->beat_ms = 0;
 	row->generations = row->connections = 0;
 	row->last_words[0] = '\0';
-	board_fold(process->master->board, process->row);
 }
 
 /* Failures before READY double the wait: something is wrong with the machine or the configuration,
@@ -98,7 +98,7 @@ ended_close(struct process *process)
 	close(process->pidfd);
 	process->control = process->pidfd = -1;
 	process->pid = 0;
-	process->kill_at_ms = process->binding = 0;
+	process->kill_at_ms = 0;
 }
 
 void

@@ -1,6 +1,6 @@
 /* The role that carries the traffic. The way itself is in core/way; here it meets the master. */
 #include "base/log.h"
-#include "role/child.h"
+#include "proc/child.h"
 #include "role/roles.h"
 #include "way/ask.h"
 #include "way/attach.h"
@@ -96,7 +96,8 @@ worker_beat(struct child *child)
 {
 	struct way *way = child->run;
 
-	board_process(child->board, child->row)->connections = way->conns;
+	if (way)
+		board_process(child->board, child->row)->connections = way->conns;
 }
 
 static const struct child_ops worker_ops = {

@@ -94,8 +94,8 @@ board_check_size(const char *what, uint32_t n, struct sy_err *err)
 {
 	if (n && n <= BOARD_MOST && !(n & (n - 1)))
 		return 0;
-	return sy_fail(err, "the board cannot have room for %u %s: a power of two up to %u is needed", n,
-	               what, BOARD_MOST);
+	return sy_fail(err, "the board cannot have room for %u %s: a power of two up to %u is "
+	               "needed", n, what, BOARD_MOST);
 }
 
 static int
@@ -107,8 +107,8 @@ board_check_sizes(const struct board_size *size, struct sy_err *err)
 	    board_check_size("persistence entries", size->persist_entries, err) != 0)
 		return -1;
 	if (size->services >= size->cells)
-		return sy_fail(err, "the board cannot have room for %u services with %u cells in all: "
-		               "cells must be more", size->services, size->cells);
+	        return sy_fail(err, "the board cannot have room for %u services with %u cells in "
+	                       "all: cells must be more", size->services, size->cells);
 	return 0;
 }
 
@@ -160,7 +160,8 @@ board_map(int fd, struct sy_err *err)
 	if (board->len < sizeof(*board->head) || board->head->magic != BOARD_MAGIC)
 		sy_fail(err, "descriptor %d is no board of Steelyard (%zu bytes)", fd, board->len);
 	else if (board->head->layout != board_layout())
-		sy_fail(err, "the board was made by another version of Steelyard: restart the service");
+	        sy_fail(err, "the board was made by another version of Steelyard: restart the "
+	                "service");
 	else if (board_check_sizes(&board->head->size, err) == 0) {
 		if (board_lay_out(board->at, &board->head->size) == board->len) {
 			board_view_ids(board);
@@ -211,7 +212,8 @@ uint32_t
 board_cell(struct board *board, enum cell_kind kind, uint64_t id)
 {
 	uint32_t first = kind == CELL_SERVICE ? 0 : board->head->size.services;
-	uint32_t place = ids_claim(&board->ids[kind == CELL_SERVICE ? IDS_SERVICES : IDS_OTHERS], id);
+	uint32_t place = ids_claim(&board->ids[kind == CELL_SERVICE ? IDS_SERVICES : IDS_OTHERS],
+	                           id);
 
 	return place == IDS_NONE ? UINT32_MAX : first + place;
 }

@@ -155,8 +155,8 @@ health_usable(uint32_t health)
 	return health == HEALTH_UP || health == HEALTH_UNCHECKED || health == HEALTH_UNKNOWN;
 }
 
-/* A consistent copy of what the checker wrote. (When it was killed while writing, until its successor
- * has written: health is right, and the reason says so.) */
+/* A consistent copy of what the checker wrote. (When it was killed while writing, until its
+ * successor has written: health is right, and the reason says so.) */
 struct cell_health {
 	uint32_t health, weight, latency_us;
 	uint64_t since_wall_ms, up_since_ms, changes;
@@ -177,6 +177,8 @@ void board_sum(struct board *board, uint32_t cell, struct board_tally *out);
 /* Only the gauge, for schedulers and limits: workers' rows. */
 uint32_t board_active(struct board *board, uint32_t cell);
 uint32_t board_load(struct board *board, uint32_t cell);
+/* The mean of the workers that know a time; 0: none does. */
+uint32_t board_response_us(struct board *board, uint32_t cell);
 /* How many worker rows were ever used: readers need not look further. Written by the master. */
 void board_set_workers(struct board *board, unsigned n);
 unsigned board_workers(const struct board *board);
@@ -184,11 +186,12 @@ unsigned board_workers(const struct board *board);
 /* Close reasons: how often, for each service. */
 _Atomic uint64_t *board_reasons(struct board *board, unsigned row, uint32_t service_cell);
 /* Sums over all rows, as board_sum. */
-void board_sum_reasons(struct board *board, uint32_t service_cell, uint64_t out[static BOARD_REASONS]);
+void board_sum_reasons(struct board *board, uint32_t service_cell,
+                       uint64_t out[static BOARD_REASONS]);
 
-/* Master, after the death of the row's process, while board_process(row)->pid still names it: totals
- * to the folded row, gauges and sources to 0, what the dead held (a bucket of the persistence table,
- * the table of cells) is made whole and freed. */
+/* Master, after the death of the row's process, while board_process(row)->pid still names it:
+ * totals to the folded row, gauges and sources to 0, what the dead held (a bucket of the
+ * persistence table, the table of cells) is made whole and freed. */
 void board_fold(struct board *board, unsigned row);
 
 /* A single writer adds without a locked instruction. */

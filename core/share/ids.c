@@ -205,7 +205,8 @@ ids_repair(const struct ids *ids, uint32_t pid)
 	uint32_t inside = pid;
 
 	/* Takes the place of the dead, so that nobody comes in before the table is whole. */
-	if (!pid || !atomic_compare_exchange_strong(&ids->head->inside, &inside, (uint32_t)getpid()))
+	if (!pid || !atomic_compare_exchange_strong(&ids->head->inside, &inside,
+	                                            (uint32_t)getpid()))
 		return;
 	ids_entered(ids);
 	ids_leave(ids);

@@ -1,16 +1,17 @@
-/* Ids to places on the board: a place is found without taking anything, and given to an id that has
- * none yet by whoever needs it first.
+/* Ids to places on the board: a place is found without taking anything, and given to an id that
+ * has none yet by whoever needs it first.
  *
- * Places are given densely, from 0 upwards, so that a board of 65,536 cells costs what is used of it;
- * the hash table (open addressing, linear probing) holds only their numbers. A place begins with its
- * id. Burying writes the table anew from the places that are left, so it has no tombstones.
+ * Places are given densely, from 0 upwards, so that a board of 65,536 cells costs what is used of
+ * it; the hash table (open addressing, linear probing) holds only their numbers. A place begins
+ * with its id. Burying writes the table anew from the places that are left, so it has no
+ * tombstones.
  *
- * Finding takes no lock. Claiming and burying do: where slots are used again, two processes that put
- * the same id into the first free slot of their own look at the table may each find another slot (one
- * of them freed in between), and the id would have two places. So one process at a time changes the
- * table; it enters with one compare-and-swap of its pid. When it is killed inside, the next one sees
- * that the pid is gone, writes the table anew if it was being changed, and goes on. All this happens
- * when a configuration is bound, never on the way. */
+ * Finding takes no lock. Claiming and burying do: where slots are used again, two processes that
+ * put the same id into the first free slot of their own look at the table may each find another
+ * slot (one of them freed in between), and the id would have two places. So one process at a time
+ * changes the table; it enters with one compare-and-swap of its pid. When it is killed inside, the
+ * next one sees that the pid is gone, writes the table anew if it was being changed, and goes on.
+ * All this happens when a configuration is bound, never on the way. */
 #ifndef SHARE_IDS_H
 #define SHARE_IDS_H
 

@@ -68,7 +68,8 @@ persist_head_size(uint32_t entries)
 size_t
 persist_area_size(uint32_t entries)
 {
-	return persist_head_size(entries) + persist_buckets(entries) * sizeof(struct persist_bucket);
+        return persist_head_size(entries) +
+               persist_buckets(entries) * sizeof(struct persist_bucket);
 }
 
 static struct persist
@@ -147,9 +148,15 @@ persist_area_repair(void *area, uint32_t entries, unsigned row)
 	must(row < BOARD_ROWS);
 	holding = atomic_load_explicit(&table.head->holding[row], memory_order_acquire);
 	if (holding > 0 && holding <= table.n &&
-	    atomic_load_explicit(&table.buckets[holding - 1].owner, memory_order_acquire) == row + 1)
+	    atomic_load(&table.buckets[holding - 1].owner) == row + 1)
 		persist_leave(&table, row, holding - 1);
 	atomic_store_explicit(&table.head->holding[row], 0, memory_order_release);
+}
+
+static bool
+persist_alive(const struct persist_entry *entry, uint64_t now_ms)
+{
+	return entry->server && entry->expires_ms > now_ms;
 }
 
 static bool
@@ -240,7 +247,7 @@ persist_choose(const struct persist_bucket *bucket, uint16_t tag, uint64_t group
 
 	for (unsigned way = 0; way < PERSIST_WAYS; way++) {
 		const struct persist_entry *entry = &bucket->entry[way];
-		uint64_t used = entry->server && entry->expires_ms > now_ms ? entry->used_ms + 1 : 0;
+		uint64_t used = persist_alive(entry, now_ms) ? entry->used_ms + 1 : 0;
 
 		if (entry->server && bucket->tag[way] == tag && persist_is(entry, group, key))
 			return way;
@@ -295,12 +302,6 @@ persist_touched(const struct persist *table, uint32_t bucket)
 {
 	return atomic_load_explicit(&table->touched[bucket / 64], memory_order_acquire) >>
 	       bucket % 64 & 1;
-}
-
-static bool
-persist_alive(const struct persist_entry *entry, uint64_t now_ms)
-{
-	return entry->server && entry->expires_ms > now_ms;
 }
 
 /* A whole copy of a bucket's entries; false when it does not come to rest. */
@@ -364,7 +365,8 @@ persist_matches(const struct persist_entry *entry, uint64_t group, uint64_t serv
                 const struct sy_key *key)
 {
 	return entry->server && (!group || entry->group == group) &&
-	       (!server || entry->server == server) && (!key || persist_is(entry, entry->group, key));
+	       (!server || entry->server == server) &&
+	       (!key || persist_is(entry, entry->group, key));
 }
 
 static size_t

@@ -1,9 +1,9 @@
 /* The persistence table: (service group, key) -> server id, on the board. Fixed-size entries in
- * buckets; a bucket carries an owner word. A writer that finds the word taken tries a bounded number
- * of times and then gives up its write (the client is balanced anew next time: harmless); a reader
- * never takes it, checks a sequence number, and treats a bucket in flux as a miss after a bounded
- * number of tries. What a killed process held is freed by the master (board_fold). A full bucket
- * gives up its oldest entry. */
+ * buckets; a bucket carries an owner word. A writer that finds the word taken tries a bounded
+ * number of times and then gives up its write (the client is balanced anew next time: harmless); a
+ * reader never takes it, checks a sequence number, and treats a bucket in flux as a miss after a
+ * bounded number of tries. What a killed process held is freed by the master (board_fold). A full
+ * bucket gives up its oldest entry. */
 #ifndef SHARE_PERSIST_H
 #define SHARE_PERSIST_H
 
@@ -25,7 +25,8 @@ bool persist_store(struct board *board, unsigned row, uint64_t group, const stru
                    uint64_t server, const struct sy_persist_life *life, uint64_t now_ms);
 /* Entries that are still alive, each with a consistent copy. `each` returns false to stop. */
 void persist_each(struct board *board, uint64_t now_ms,
-                  bool (*each)(void *context, const struct persist_entry_view *entry), void *context);
+                  bool (*each)(void *context, const struct persist_entry_view *entry),
+                  void *context);
 /* Removes what matches: group 0 any, server 0 any, key NULL any. Returns how many. */
 size_t persist_clear(struct board *board, unsigned row, uint64_t group, uint64_t server,
                      const struct sy_key *key);

@@ -1,6 +1,6 @@
 /* Sequence locks: one writer, readers that never take anything. The number is odd while the writer
- * writes; a reader copies and looks whether the number stayed. A writer that is killed leaves it odd:
- * readers give up after a bounded number of tries, and whoever repairs makes it even again. */
+ * writes; a reader copies and looks whether the number stayed. A writer that is killed leaves it
+ * odd: readers give up after a bounded number of tries, and whoever repairs makes it even again. */
 #ifndef SHARE_SEQ_H
 #define SHARE_SEQ_H
 
@@ -20,7 +20,7 @@ seq_begin(_Atomic uint32_t *seq)
 {
 	uint32_t was = atomic_load_explicit(seq, memory_order_relaxed);
 
-	/* Odd already: a predecessor was killed. It stays odd, and moves on for readers to notice. */
+	/* Odd already: a predecessor was killed. It stays odd, and moves on for readers to see. */
 	atomic_store_explicit(seq, (was + 1) | 1, memory_order_relaxed);
 	atomic_thread_fence(memory_order_release);
 }
@@ -56,8 +56,8 @@ seq_again(unsigned *tries)
 	return *tries < SEQ_SPINS + SEQ_YIELDS;
 }
 
-/* Copies out of memory that another process may be writing, word by word: len and both addresses are
- * multiples of 4. */
+/* Copies out of memory that another process may be writing, word by word: len and both addresses
+ * are multiples of 4. */
 static inline void
 seq_copy(void *to, const void *from, size_t len)
 {

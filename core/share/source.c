@@ -7,7 +7,7 @@
 
 enum {
 	SOURCE_WINDOW = 16,       /* a client's slot is one of so many */
-	SOURCE_SECOND_BITS = 24,
+	SOURCE_SECOND_MOST = (1 << 24) - 1,
 	SOURCE_COUNT_BITS = 20,
 	SOURCE_COUNT_MOST = (1 << SOURCE_COUNT_BITS) - 1,
 };
@@ -35,8 +35,11 @@ source_id(const struct board *board, uint64_t group, const struct sy_addr *clien
 		uint64_t group;
 		struct sy_addr net;
 		uint32_t zero;
-	} key = { .group = group, .net = sy_addr_mask(*client, client->family == SY_IPV6 ? 64 : 32) };
-	uint64_t id = hash_64(board_key(board), &key, sizeof(key));
+	} key = { .group = group };
+	uint64_t id;
+
+	key.net = sy_addr_mask(*client, client->family == SY_IPV6 ? 64 : 32);
+	id = hash_64(board_key(board), &key, sizeof(key));
 
 	return id ? id : 1;
 }
@@ -47,14 +50,14 @@ source_id(const struct board *board, uint64_t group, const struct sy_addr *clien
 static uint64_t
 source_rate(uint64_t second, uint64_t now, uint64_t before)
 {
-	second &= (1 << SOURCE_SECOND_BITS) - 1;
+        second &= SOURCE_SECOND_MOST;
 	return second << 2 * SOURCE_COUNT_BITS | now << SOURCE_COUNT_BITS | before;
 }
 
 static void
 source_rate_at(uint64_t rate, uint64_t second, uint64_t *now, uint64_t *before)
 {
-	uint64_t since = (second - (rate >> 2 * SOURCE_COUNT_BITS)) & ((1 << SOURCE_SECOND_BITS) - 1);
+        uint64_t since = (second - (rate >> 2 * SOURCE_COUNT_BITS)) & SOURCE_SECOND_MOST;
 	uint64_t counted = rate >> SOURCE_COUNT_BITS & SOURCE_COUNT_MOST;
 
 	*now = since == 0 ? counted : 0;
@@ -76,7 +79,8 @@ source_arrived(_Atomic uint64_t *rate, uint64_t now_ms)
 {
 	uint64_t now, before;
 
-	source_rate_at(atomic_load_explicit(rate, memory_order_relaxed), now_ms / 1000, &now, &before);
+	source_rate_at(atomic_load_explicit(rate, memory_order_relaxed), now_ms / 1000, &now,
+	               &before);
 	now += now < SOURCE_COUNT_MOST;
 	atomic_store_explicit(rate, source_rate(now_ms / 1000, now, before), memory_order_relaxed);
 }
@@ -136,8 +140,7 @@ source_choose(const struct source_table *table, uint64_t id, uint64_t now_ms)
 			return slot;
 		if (atomic_load_explicit(&table->active[slot], memory_order_relaxed))
 			continue;
-		recent = source_recent(atomic_load_explicit(&table->rate[slot], memory_order_relaxed),
-		                       now_ms);
+		recent = source_recent(table->rate[slot], now_ms);
 		if (recent < best_recent) {
 			best = slot;
 			best_recent = recent;

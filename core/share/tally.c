@@ -20,9 +20,10 @@ struct board_tally *
 board_tally(struct board *board, unsigned row, uint32_t cell)
 {
 	uint32_t cells = board->head->size.cells;
+	size_t at = (size_t)row * cells + cell;
 
 	must(row < BOARD_ROWS && cell < cells);
-	return (struct board_tally *)board_area(board, AREA_TALLIES, 0) + (size_t)row * cells + cell;
+	return board_area(board, AREA_TALLIES, at * sizeof(struct board_tally));
 }
 
 _Atomic uint64_t *
@@ -68,8 +69,25 @@ board_load(struct board *board, uint32_t cell)
 	uint32_t sum = 0;
 
 	for (unsigned row = ROW_WORKER; row < rows; row++)
-		sum += atomic_load_explicit(&board_tally(board, row, cell)->load, memory_order_relaxed);
+	        sum += atomic_load_explicit(&board_tally(board, row, cell)->load,
+		                            memory_order_relaxed);
 	return sum;
+}
+
+uint32_t
+board_response_us(struct board *board, uint32_t cell)
+{
+	unsigned rows = tally_rows(board), known = 0;
+	uint64_t sum = 0;
+
+	for (unsigned row = ROW_WORKER; row < rows; row++) {
+		uint32_t us = atomic_load_explicit(&board_tally(board, row, cell)->response_us,
+		                                   memory_order_relaxed);
+
+		sum += us;
+		known += us != 0;
+	}
+	return known ? (uint32_t)(sum / known) : 0;
 }
 
 #define TALLY_ADD(to, from, field) \
@@ -94,23 +112,17 @@ board_sum(struct board *board, uint32_t cell, struct board_tally *out)
 	uint32_t was;
 
 	do {
-		uint64_t response = 0;
-		unsigned responses = 0;
-
 		was = seq_look(&board->head->fold_seq);
 		memset(out, 0, sizeof(*out));
 		for (unsigned row = 0; row < tally_rows(board); row++) {
 			const struct board_tally *tally = board_tally(board, row, cell);
-			uint32_t us = atomic_load_explicit(&tally->response_us, memory_order_relaxed);
 
 			tally_totals(out, tally);
 			TALLY_ADD(out, tally, active);
 			TALLY_ADD(out, tally, load);
-			response += us;
-			responses += us != 0;
 		}
-		out->response_us = responses ? (uint32_t)(response / responses) : 0;
 	} while (!seq_same(&board->head->fold_seq, was) && seq_again(&tries));
+	out->response_us = board_response_us(board, cell);
 }
 
 void
@@ -166,7 +178,8 @@ board_fold(struct board *board, unsigned row)
 	must(row != ROW_FOLDED);
 	for (unsigned i = 0; i < IDS_TABLES; i++)
 		ids_repair(&board->ids[i], board_process(board, row)->pid);
-	persist_area_repair(board_area(board, AREA_PERSIST, 0), board->head->size.persist_entries, row);
+	persist_area_repair(board_area(board, AREA_PERSIST, 0), board->head->size.persist_entries,
+	                    row);
 	seq_begin(&board->head->fold_seq);
 	tally_fold_cells(board, row, 0, services);
 	tally_fold_cells(board, row, board->head->size.services, others);
@@ -213,7 +226,8 @@ tally_bury_cell(void *context, uint32_t place, uint64_t id)
 	for (unsigned row = 0; row < rows; row++) {
 		memset(board_tally(board, row, cell), 0, sizeof(struct board_tally));
 		if (cell < board->head->size.services)
-			memset(board_reasons(board, row, cell), 0, sizeof(uint64_t) * BOARD_REASONS);
+		        memset(board_reasons(board, row, cell), 0,
+		               sizeof(uint64_t) * BOARD_REASONS);
 	}
 	return true;
 }

@@ -271,8 +271,14 @@ attach_seat_down(struct way *way, struct seat_run *run)
 	/* Once is enough: the table is shared. */
 	if (way->child->index == 0 && service->persistence.module)
 		persist_clear(way->board, way->row, service->id, run->seat->server->id, NULL);
-	if (service->settings.on_down.index == ON_DOWN_RESET)
-		attach_end_all(&run->conns, offsetof(struct conn, of_seat), REASON_SERVER_DOWN);
+	list_each_safe(link, &run->conns) {
+		struct conn *conn = container_of(link, struct conn, of_seat);
+
+		if (conn->step == STEP_CONNECT)
+			connect_elsewhere(conn);
+		else if (service->settings.on_down.index == ON_DOWN_RESET)
+			way_end(conn, REASON_SERVER_DOWN);
+	}
 }
 
 void

@@ -237,15 +237,12 @@ choose_fill(const struct choose_ask *ask, struct lineup *lineup, uint32_t wants)
 	for (uint32_t i = 0; i < lineup->set.n && wants; i++) {
 		uint32_t cell = lineup->target->seats[lineup->seat_of[i]].cell;
 		struct sy_server *server = &lineup->set.server[i];
-		struct board_tally sum;
 
 		if (wants & SY_WANT_LOAD)
 			server->load = active ? board_active(ask->board, cell)
 			                      : board_load(ask->board, cell);
-		if (wants & SY_WANT_RESPONSE) {
-			board_sum(ask->board, cell, &sum);
-			server->response_us = sum.response_us;
-		}
+		if (wants & SY_WANT_RESPONSE)
+			server->response_us = board_response_us(ask->board, cell);
 	}
 }
 
@@ -387,6 +384,10 @@ choose_notes(const struct choose_ask *ask, struct lineup *lineup, bool sorry,
 {
 	struct choose_trace *trace = ask->trace;
 
+	/* Persistence may have decided before the scheduler was asked. */
+	lineup_slow_start(lineup, ask->now_ms);
+	choose_mark_busy(ask, lineup);
+	choose_fill(ask, lineup, choose_scheduler(ask->service)->wants);
 	for (uint32_t i = 0; i < lineup->target->pool->n_servers && trace->n < trace->room; i++) {
 		struct choose_note *note = &trace->notes[trace->n++];
 

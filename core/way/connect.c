@@ -64,7 +64,7 @@ connect_failed(struct conn *conn, int error)
 	uint32_t tries = conn->service->settings.tries;
 
 	timer_stop(&conn->timer);
-	conn->timed = false;
+	conn->timed = conn->elsewhere = false;
 	conn->error = (int16_t)error;
 	conn->from_server = true;
 	conn->reason = (uint8_t)connect_reason(error);
@@ -257,6 +257,13 @@ connect_start(struct conn *conn)
 	return WAIT;
 }
 
+void
+connect_elsewhere(struct conn *conn)
+{
+	conn->elsewhere = true;
+	way_drive(conn);
+}
+
 enum step
 connect_step(struct conn *conn)
 {
@@ -264,6 +271,8 @@ connect_step(struct conn *conn)
 
 	if (conn->timed)
 		return connect_failed(conn, ETIMEDOUT);
+	if (conn->elsewhere)
+		return connect_failed(conn, EHOSTDOWN);
 	if (!side_open(&conn->server)) {
 		next = connect_start(conn);
 		if (next != WAIT)

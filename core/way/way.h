@@ -28,7 +28,7 @@
 
 #include "net/chunk.h"
 #include "net/pipes.h"
-#include "role/child.h"
+#include "proc/child.h"
 #include "way/choose.h"
 
 enum step {
@@ -108,6 +108,7 @@ struct conn {
 	bool reset;               /* at the close, both sides get a reset */
 	bool parting;             /* at the close, the client gets time to take our last words */
 	bool from_server;         /* which side the reason is about, where it could be either */
+	bool elsewhere;           /* its server went down during the connect */
 	const char *words;        /* the protocol module's reason */
 };
 
@@ -216,6 +217,9 @@ enum step pick_step(struct conn *conn);
 enum step connect_step(struct conn *conn);
 enum step relay_step(struct conn *conn);
 enum step close_step(struct conn *conn);
+
+/* connect.c: the server went down, so the connect will not succeed: another one is tried. */
+void connect_elsewhere(struct conn *conn);
 
 /* accept.c: listening sockets. */
 void accept_listen(struct way *way, uint64_t listener, unsigned slot, int fd);

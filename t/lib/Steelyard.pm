@@ -22,6 +22,16 @@ use POSIX qw(WNOHANG);
 use Socket qw(SOCK_STREAM SOL_SOCKET SO_REUSEADDR);
 use Time::HiRes qw(time sleep);
 
+# A peer that closes must not kill the test; it would leave its helpers behind.
+$SIG{PIPE} = 'IGNORE';
+
+# The calling process ends when its parent does, however that ends.
+sub die_with_parent {
+	my %prctl = (x86_64 => 157, aarch64 => 167);
+	my ($arch) = (POSIX::uname())[4];
+	syscall($prctl{$arch}, 1, 9, 0, 0, 0) if $prctl{$arch}; # PR_SET_PDEATHSIG, SIGKILL
+}
+
 our $LIMIT = $ENV{STEELYARD_TEST_LIMIT} || 60; # seconds that any wait may take
 
 sub build_dir { $ENV{STEELYARD_BUILD} || croak 'set STEELYARD_BUILD to the build folder' }
@@ -65,6 +75,7 @@ sub start {
 	delete $ENV{NOTIFY_SOCKET} unless $opt{env}{NOTIFY_SOCKET};
 	my $pid = fork // die "fork: $!";
 	if (!$pid) {
+		die_with_parent();
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>>', $self->{log};
 		open STDERR, '>>', $self->{log};
@@ -246,6 +257,8 @@ sub server {
 	my $port = $listen->sockport;
 	my $pid = fork // die "fork: $!";
 	if (!$pid) {
+		die_with_parent();
+		$SIG{PIPE} = 'IGNORE';
 		$SIG{CHLD} = 'IGNORE';
 		$SIG{TERM} = 'DEFAULT';
 		require IO::Select;

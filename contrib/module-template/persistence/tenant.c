@@ -1,5 +1,5 @@
-/* Persistence by what the protocol calls the session: all connections of one tenant come to the same
- * server. */
+/* Persistence by what the protocol calls the session: all connections of one tenant come to the
+ * same server. */
 #include <api/persistence.h>
 
 struct tenant_conf {
@@ -7,7 +7,8 @@ struct tenant_conf {
 };
 
 static const struct sy_row tenant_rows[] = {
-	SY_ROW(struct tenant_conf, timeout, "timeout", .min = SY_SECOND, .max = SY_DAY, .preset = "1h",
+        SY_ROW(struct tenant_conf, timeout, "timeout", .min = SY_SECOND, .max = SY_DAY,
+               .preset = "1h",
 	       .doc = "How long a tenant is remembered after its last connection."),
 	SY_ROW_END
 };

@@ -1,6 +1,6 @@
 /* A protocol that looks at the first line only: "TENANT name", then whatever the client likes. The
- * name becomes the session of the exchange, which persistence (persistence/tenant.c) and logs use. Who
- * says anything else is told so, and sent away. */
+ * name becomes the session of the exchange, which persistence (persistence/tenant.c) and logs use.
+ * Who says anything else is told so, and sent away. */
 #include <api/protocol.h>
 
 #include <ctype.h>
@@ -13,7 +13,8 @@ struct tenant_conf {
 static const struct sy_row tenant_rows[] = {
 	SY_ROW(struct tenant_conf, strip, "strip", .preset = "off",
 	       .doc = "The first line is taken away; the server does not see it."),
-	SY_ROW(struct tenant_conf, deadline, "deadline", .min = 100, .max = SY_HOUR, .preset = "10s",
+	SY_ROW(struct tenant_conf, deadline, "deadline", .min = 100, .max = SY_HOUR,
+	       .preset = "10s",
 	       .doc = "How long the first line may take."),
 	SY_ROW_END
 };
@@ -75,8 +76,8 @@ tenant_greet(struct sy_session *session, struct sy_span in)
 		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = conf->deadline.ms };
 	name = tenant_name(in.at, len);
 	if (!name)
-		return tenant_refuse("the name is empty, too long, or has other characters than letters, "
-		                     "digits and - _ . @");
+	        return tenant_refuse("the name is empty, too long, or has other characters than "
+	                             "letters, digits and - _ . @");
 	/* What the facts point to must stay where it is; the client's bytes need not. */
 	memcpy(tenant->name, in.at + TENANT_WORD, name);
 	session->facts.session = sy_span(tenant->name, name);
@@ -94,7 +95,7 @@ tenant_data(struct sy_session *session, enum sy_side side, uint32_t exchange, st
 	struct tenant *tenant = session->state;
 	uint32_t line = tenant->line;
 
-	(void)exchange, (void)eof; /* the core knows what to do about an end in the middle of a NEED */
+	(void)exchange, (void)eof; /* the core knows what an end in the middle of a NEED means */
 	if (side == SY_SERVER)
 		return (struct sy_verdict){ .what = SY_PASS, .n = in.len };
 	if (!tenant->routed)

@@ -45,7 +45,8 @@ pack_words(const void *conf, const struct sy_set *set, const void *table,
 	const struct sy_server *server = &set->server[i];
 
 	(void)table, (void)draw;
-	snprintf(out, len, "load %u, %s", server->load, pack_full(conf, server) ? "full" : "has room");
+	snprintf(out, len, "load %u, %s", server->load,
+	         pack_full(conf, server) ? "full" : "has room");
 }
 
 static const struct sy_scheduler pack = {

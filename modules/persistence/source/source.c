@@ -11,10 +11,11 @@ struct source_conf {
 
 static const struct sy_row source_rows[] = {
 	SY_ROW(struct source_conf, mask4, "mask4", .min = 1, .max = 32, .preset = "32",
-	       .doc = "Bits of an IPv4 address that count: 24 takes a network of 256 for one client."),
+	       .doc = "Bits of an IPv4 address that count: 24 takes a network of 256 for one "
+	              "client."),
 	SY_ROW(struct source_conf, mask6, "mask6", .min = 1, .max = 128, .preset = "64",
-	       .doc = "Bits of an IPv6 address that count: 64 takes the network of a host for one client, "
-	              "because hosts change the rest."),
+	       .doc = "Bits of an IPv6 address that count: 64 takes the network of a host for "
+	              "one client, because hosts change the rest."),
 	SY_ROW(struct source_conf, timeout, "timeout", .min = SY_SECOND, .max = 28 * SY_DAY,
 	       .preset = "20m", .doc = "How long a client is remembered."),
 	SY_ROW(struct source_conf, refresh, "refresh", .preset = "on",

@@ -19,8 +19,8 @@ least_pick(const void *conf, const struct sy_set *set, const void *table,
 			continue;
 		if (best < 0 || sy_less_loaded(server, &set->server[best]))
 			ties = 0;
-		/* Ties are drawn, not taken in order: several workers that choose at the same moment
-		 * would all run to the first. */
+		/* Ties are drawn, not taken in order: several workers that choose at the same
+		 * moment would all run to the first. */
 		random = sy_again(random);
 		if (random % ++ties == 0)
 			best = (int)i;

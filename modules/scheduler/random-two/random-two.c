@@ -1,5 +1,5 @@
-/* Random-two: draw two servers by weight, take the one with less to do. Nearly as even as looking at
- * all of them, and balancers that do not know of each other never all run to the same server
+/* Random-two: draw two servers by weight, take the one with less to do. Nearly as even as looking
+ * at all of them, and balancers that do not know of each other never all run to the same server
  * (Mitzenmacher 2001, "The power of two choices in randomized load balancing"). */
 #include "api/scheduler.h"
 
@@ -22,7 +22,9 @@ random_two_words(const void *conf, const struct sy_set *set, const void *table,
 {
 	int one = sy_pick_by_weight(set, draw->random, -1);
 	int two = sy_pick_by_weight(set, sy_again(draw->random), one);
-	const char *drawn = (int)i == one ? "drawn first" : (int)i == two ? "drawn second" : "not drawn";
+	const char *drawn = (int)i == one   ? "drawn first"
+	                    : (int)i == two ? "drawn second"
+	                                    : "not drawn";
 	char weight[64];
 
 	(void)conf, (void)table;

@@ -10,8 +10,8 @@ struct response_conf {
 
 static const struct sy_row response_rows[] = {
 	SY_ROW(struct response_conf, explore, "explore", .max = 1000000, .preset = "64",
-	       .doc = "One exchange in this many goes to a server drawn by weight alone, so that one "
-	              "that was slow is measured again; 0: none does."),
+	       .doc = "One exchange in this many goes to a server drawn by weight alone, so that "
+	              "one that was slow is measured again; 0: none does."),
 	SY_ROW_END
 };
 

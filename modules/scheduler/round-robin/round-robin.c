@@ -68,8 +68,8 @@ round_pick(const void *conf, const struct sy_set *set, const void *table,
 		return -1;
 	turn = round_turn(table, set->n, draw->sequence);
 	server = &set->server[turn];
-	/* In slow start a server takes its share of its turns. What it leaves, and all that a busy one
-	 * leaves, is drawn by effective weight: that makes the proportions exact again. */
+	/* In slow start a server takes its share of its turns. What it leaves, and all that a busy
+	 * one leaves, is drawn by effective weight: that makes the proportions exact again. */
 	if (!server->busy && draw->random % SY_FULL_SHARE < server->share)
 		return (int)turn;
 	return sy_pick_by_weight(set, sy_again(draw->random), -1);

@@ -1,11 +1,11 @@
 /* Source hash: a client goes to the same server as long as that is there, and nothing is stored
- * about it. Maglev hashing (Eisenbud and others, NSDI 2016): every server has an order of its own in
- * which it wants the slots of a table, and they take turns until all slots are given. When one of n
- * servers goes, its clients are spread over the others, and few of the rest move.
+ * about it. Maglev hashing (Eisenbud and others, NSDI 2016): every server has an order of its own
+ * in which it wants the slots of a table, and they take turns until all slots are given. When one
+ * of n servers goes, its clients are spread over the others, and few of the rest move.
  *
- * The turns: server i takes its k-th at the time (k + phase) / weight, with a phase from its id. So
- * each gets slots in proportion to its weight, and who comes before whom does not depend on who else
- * is there. A heap finds the next. */
+ * The turns: server i takes its k-th at the time (k + phase) / weight, with a phase from its id.
+ * So each gets slots in proportion to its weight, and who comes before whom does not depend on who
+ * else is there. A heap finds the next. */
 #include "api/scheduler.h"
 
 struct hash_conf {
@@ -15,8 +15,8 @@ struct hash_conf {
 static const struct sy_row hash_rows[] = {
 	SY_ROW(struct hash_conf, table_size, "table-size", .min = 101, .max = 1000003,
 	       .preset = "16381",
-	       .doc = "Slots of the table, a prime; a hundred for each server keep the shares even. "
-	              "Another size sends most clients to another server."),
+	       .doc = "Slots of the table, a prime; a hundred for each server keep the shares "
+	              "even. Another size sends most clients to another server."),
 	SY_ROW_END
 };
 
@@ -36,8 +36,8 @@ hash_check(void *conf, struct sy_err *err)
 
 	for (uint32_t d = 2; d * d <= size; d++)
 		if (size % d == 0)
-			return sy_fail(err, "table-size %u is not a prime (%u times %u): 1021, 4093, 16381, "
-			               "65537 and 262147 are", size, d, size / d);
+		        return sy_fail(err, "table-size %u is not a prime (%u times %u): 1021, "
+		                       "4093, 16381, 65537 and 262147 are", size, d, size / d);
 	return 0;
 }
 
@@ -129,11 +129,14 @@ hash_pick(const void *conf, const struct sy_set *set, const void *table,
           const struct sy_draw *draw)
 {
 	uint32_t size = ((const struct hash_conf *)conf)->table_size;
-	const uint16_t *slots = hash_slots(set, table);
 	uint64_t key = draw->key;
+	const uint16_t *slots;
 
+	if (set->n == 0)
+		return -1;
+	slots = hash_slots(set, table);
 	/* The client's slot; after that other slots, in an order that is the client's own. */
-	for (unsigned tries = 0; set->n && tries < HASH_TRIES; tries++) {
+	for (unsigned tries = 0; tries < HASH_TRIES; tries++) {
 		uint32_t i = slots[key % size];
 
 		if (hash_takes(&set->server[i], draw->key))

@@ -29,8 +29,8 @@ my %KIND = (
 		suffix => 'conf',
 		search => [],
 		version => ['-V'],
-		start => sub { my ($conf) = @_; ('-c', $conf) },
-		test => sub { my ($conf) = @_; ('-t', '-c', $conf) },
+		start => sub { my ($conf, undef, $modules) = @_; ('-c', $conf, @$modules) },
+		test => sub { my ($conf, undef, $modules) = @_; ('-t', '-c', $conf, @$modules) },
 		reload => 'HUP',
 	},
 );
@@ -50,7 +50,10 @@ sub new {
 	my $kind = $KIND{$name};
 	($program) = grep { -x } @{ $kind->{search} } if !defined $program;
 	return undef if !defined $program || !-x $program;
-	return bless { name => $name, program => $program, kind => $kind }, $class;
+	# A steelyardd in its build folder has its modules there (make check-modules).
+	my $modules = $program =~ s{[^/]+$}{t/modules}r;
+	my @modules = $name eq 'steelyard' && -d $modules ? ('-m', $modules) : ();
+	return bless { name => $name, program => $program, kind => $kind, modules => \@modules }, $class;
 }
 
 sub version {
@@ -100,11 +103,16 @@ sub configure {
 	close $out or die "bench: $self->{conf}: $!\n";
 }
 
+sub arguments {
+	my ($self, $purpose) = @_;
+	return $self->{kind}{$purpose}->(@$self{qw(conf work modules)});
+}
+
 # Asks the proxy itself whether the configuration is good: undef, or its words.
 sub refuses {
 	my ($self) = @_;
 	my ($status, $said) =
-		Bench::Child->run(60, $self->{program}, $self->{kind}{test}->($self->{conf}, $self->{work}));
+		Bench::Child->run(60, $self->{program}, $self->arguments('test'));
 	return undef if defined $status && $status == 0;
 	$said =~ s/\Q$self->{work}\E\///g;
 	return $said =~ /\S/ ? $said : 'no reason given (status ' . ($status // 'none, too late') . ')';
@@ -114,7 +122,7 @@ sub start {
 	my ($self, $cpu) = @_;
 	$self->{log} = "$self->{work}/$self->{name}.log";
 	$self->{child} = Bench::Child->start(
-		argv => [$self->{program}, $self->{kind}{start}->($self->{conf}, $self->{work})],
+		argv => [$self->{program}, $self->arguments('start')],
 		cpu => $cpu, stdout => $self->{log}, stderr => $self->{log});
 }
 

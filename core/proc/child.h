@@ -1,7 +1,7 @@
 /* What worker, checker and console have in common: the control socket, the board, the heartbeat, the
  * log, and the life of generations. The role only says what is its own. */
-#ifndef ROLE_CHILD_H
-#define ROLE_CHILD_H
+#ifndef PROC_CHILD_H
+#define PROC_CHILD_H
 
 #include <ev.h>
 

@@ -1,5 +1,5 @@
 #define _GNU_SOURCE 1
-#include "role/child.h"
+#include "proc/child.h"
 
 #include <errno.h>
 #include <fcntl.h>

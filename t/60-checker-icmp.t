@@ -1,0 +1,94 @@
+#!/usr/bin/env perl
+# The icmp monitor in network namespaces: a balancer, a router behind it, servers behind the router that
+# are there, are silent, or of which the router says that it cannot reach them. Once with a raw socket
+# (the checker keeps CAP_NET_RAW and nothing else), once with a ping socket.
+use strict;
+use warnings;
+use Test::More;
+use lib "$ENV{STEELYARD_SRC}/t/lib";
+use Steelyard;
+
+plan skip_all => 'needs root for network namespaces' if $> != 0;
+my ($lb, $router) = ("sylb$$", "syrt$$");
+sub run {
+	my $out = `@_ 2>&1`;
+	return $? == 0 ? 1 : (diag("@_: $out"), 0)[1];
+}
+plan skip_all => 'no network namespaces here' unless run("ip netns add $lb");
+END {
+	my $status = $?;
+	if ($lb) {
+		system "ip netns del $_ 2>/dev/null" for $lb, $router;
+	}
+	$? = $status;
+}
+my $made = 1;
+$made &&= run($_) for (
+	"ip netns add $router",
+	"ip -n $lb link set lo up",
+	"ip -n $router link set lo up",
+	"ip -n $lb link add sy0 type veth peer name sy1 netns $router",
+	"ip -n $lb addr add 198.51.100.1/24 dev sy0",
+	"ip -n $lb addr add 2001:db8:1::1/64 dev sy0 nodad",
+	"ip -n $router addr add 198.51.100.2/24 dev sy1",
+	"ip -n $router addr add 2001:db8:1::2/64 dev sy1 nodad",
+	"ip -n $lb link set sy0 up",
+	"ip -n $router link set sy1 up",
+	"ip -n $lb route add default via 198.51.100.2",
+	"ip -n $lb -6 route add default via 2001:db8:1::2",
+	"ip -n $router addr add 203.0.113.1/32 dev lo",
+	"ip -n $router route add unreachable 203.0.113.2/32",
+	"ip -n $router route add blackhole 203.0.113.3/32",
+	"ip -n $router -6 route add unreachable 2001:db8:9::2/128",
+	"ip netns exec $router sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1",
+	"ip netns exec $router sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0",
+);
+ok($made, 'the network is made') or BAIL_OUT('no network');
+
+my @table = (
+	[there => '203.0.113.1', 'up', qr/^icmp 203\.0\.113\.1: echo received$/],
+	[refused => '203.0.113.2', 'down', qr/^icmp 203\.0\.113\.2: no route to the server/],
+	[silent => '203.0.113.3', 'down', qr/no answer within 500ms/],
+	[six => '2001:db8:1::2', 'up', qr/^icmp 2001:db8:1::2: echo received$/],
+	[six_refused => '2001:db8:9::2', 'down', qr/no route to the server|network unreachable/],
+);
+my $conf = join '', map { "pool p$_->[0] { server s $_->[1]; }\n"
+	. "virtual-service $_->[0] { listen 127.0.0.1:0; pool p$_->[0]; monitor icmp { interval 600ms; timeout 500ms; fall 1; rise 1; } }\n" } @table;
+
+for my $range ('1 0', '0 2147483647') {
+	subtest $range eq '1 0' ? 'raw sockets' : 'ping sockets' => sub {
+		run("ip netns exec $lb sysctl -qw net.ipv4.ping_group_range='$range'")
+			or plan skip_all => 'ping_group_range cannot be set';
+		my $sy = Steelyard->start($conf, wrap => ['ip', 'netns', 'exec', $lb]);
+		for my $row (@table) {
+			my ($name, $address, $state, $why) = @$row;
+			eval { $sy->wait_state($name, 's', $state); 1 } or diag $@;
+			my $seat = $sy->seat($name, 's');
+			is($seat->{state}, $state, "$address: $state");
+			like($seat->{why}, $why, '  and the words are right');
+		}
+		open my $in, '<', '/proc/' . $sy->pid_of('checker') . '/status';
+		my ($caps) = join('', <$in>) =~ /^CapEff:\s*(\w+)/m;
+		is(hex $caps, 1 << 13, 'the checker has CAP_NET_RAW and nothing else');
+		ok(run("ip -n $router addr del 203.0.113.1/32 dev lo"), 'the server goes');
+		$sy->wait_down('there', 's');
+		ok(run("ip -n $router addr add 203.0.113.1/32 dev lo"), 'and comes again');
+		$sy->wait_up('there', 's');
+	};
+}
+
+subtest 'added later' => sub {
+	run("ip netns exec $lb sysctl -qw net.ipv4.ping_group_range='1 0'");
+	my $tcp = $conf =~ s/monitor icmp \{ /monitor tcp { port 1; /gr;
+	my $sy = Steelyard->start($tcp, wrap => ['ip', 'netns', 'exec', $lb]);
+	my ($ok, $text) = $sy->reload($conf);
+	ok(!$ok, 'a checker that started without the capability cannot begin to ping');
+	like($text, qr/monitor icmp: no socket for ICMP can be opened \(\w.*\): allow it with "sysctl net\.ipv4\.ping_group_range/,
+		'and says what to do');
+	run("ip netns exec $lb sysctl -qw net.ipv4.ping_group_range='0 2147483647'");
+	($ok, $text) = $sy->reload($conf);
+	ok($ok, 'that helps') or diag $text;
+	$sy->wait_up('there', 's');
+};
+
+done_testing;
