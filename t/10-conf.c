@@ -21,9 +21,15 @@ parse(struct arena *arena, const char *text)
 }
 
 static const char *
+text_of(const struct text *text)
+{
+	return text->at ? text->at : "";
+}
+
+static const char *
 told(void)
 {
-	return said.text.at ? said.text.at : "";
+	return text_of(&said.text);
 }
 
 /* ---- words ---- */
@@ -92,14 +98,15 @@ static const struct words_case words_cases[] = {
 	{ "template t { parameter a; b $a; } deploy t a=c;", "b c;\n" },
 	{ "template t { parameter a default x y; b $a; } deploy t;", "b x y;\n" },
 	{ "template t { parameter a default; b $a; } deploy t;", "b;\n" },
-	{ "template t { parameter a; parameter b default $a$a; c $b; } deploy t { a z; }", "c zz;\n" },
+	{ "template t { parameter a; parameter b default $a$a; c $b; } deploy t { a z; }",
+	  "c zz;\n" },
 	{ "template t { parameter a; b { $a; } } deploy t { a { c; d { e; } } }",
 	  "b {\n\tc;\n\td {\n\t\te;\n\t}\n}\n" },
 	{ "set $g h; template t { parameter a; $a; } deploy t { a { c $g; } }", "c h;\n" },
 	{ "template u { parameter x; y $x; } template t { parameter a; deploy u { x $a; } } "
 	  "deploy t { a 1; } deploy t { a 2; }", "y 1;\ny 2;\n" },
-	{ "template t { parameter a; b $a; } p { deploy t { a c; } d; }", "p {\n\tb "
-									  "c;\n\td;\n}\n" },
+	{ "template t { parameter a; b $a; } p { deploy t { a c; } d; }",
+	  "p {\n\tb c;\n\td;\n}\n" },
 	{ "template t { set $x y; b $x; } deploy t; deploy t;", "b y;\nb y;\n" },
 	{ "template t { parameter a; b \"}\" $a; } deploy t { a '{'; }", "b \"}\" \"{\";\n" },
 	{ "template t { parameter a; b $a; } deploy t;", NULL },
@@ -127,10 +134,8 @@ test_words(void)
 
 		tree_print(root, false, &out);
 		if (words->wanted)
-			is_str(said.errors ? told()
-			       : out.at    ? out.at
-					   : "",
-			       words->wanted, "%s", words->text);
+			is_str(said.errors ? told() : text_of(&out), words->wanted, "%s",
+			       words->text);
 		else
 			ok(said.errors > 0, "refused: %s", words->text);
 		text_free(&out);
@@ -224,7 +229,8 @@ test_flat(void)
 	struct arena *arena = arena_new();
 	struct node *root = parse(arena, flat_text), *back;
 	struct node *secret = (struct node *)node_child(root, "log");
-	struct text bytes = {0}, again = {0}, secrets = {0}, more = {0}, one = {0}, two = {0};
+	struct text bytes = { 0 }, again = { 0 }, secrets = { 0 }, more = { 0 };
+	struct text one = { 0 }, two = { 0 };
 
 	secret->found = arena_array(arena, struct sy_span, 2);
 	secret->found[0] = sy_span_text("");
@@ -232,8 +238,8 @@ test_flat(void)
 	secret->found_what = FOUND_SECRETS;
 	tree_flatten(root, &bytes, &secrets);
 	ok(!memmem(bytes.at, bytes.len, "hush", 4), "a secret is not in the tree's bytes");
-	back =
-	    tree_unflatten(arena, sy_span(bytes.at, bytes.len), sy_span(secrets.at, secrets.len));
+	back = tree_unflatten(arena, sy_span(bytes.at, bytes.len),
+			      sy_span(secrets.at, secrets.len));
 	if (!ok(back != NULL, "back again"))
 		return;
 	tree_print(root, true, &one);
@@ -496,8 +502,8 @@ check_rows(const char *block, const struct sy_row *rows)
 	for (; rows && rows->name; rows++) {
 		struct text range = { 0 };
 
-		ok(rows->doc && rows->doc[strlen(rows->doc) - 1] == '.', "%s %s has a "
-									 "sentence", block,
+		ok(rows->doc && rows->doc[strlen(rows->doc) - 1] == '.', "%s %s has a sentence",
+		   block,
 		   rows->name);
 		ok(!names_add(names, rows->name, conf), "%s %s is there once", block, rows->name);
 		rows_range_text(rows, &range);
@@ -594,8 +600,8 @@ test_check(void)
 	struct node *root = parse(arena, "pool p { server a ::1; }\n"
 		"virtual-service v { listen *:1; pool p; monitor every { flag on; number 7; } }");
 
-	ok(!config_bind(arena, root, NULL, test_module, NULL, &said), "refused by the module's "
-								      "check");
+	ok(!config_bind(arena, root, NULL, test_module, NULL, &said),
+	   "refused by the module's check");
 	is_str(told(), "f:2: monitor every: flag and number 7 do not go together\n",
 	       "in its words");
 	arena_free(arena);

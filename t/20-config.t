@@ -151,8 +151,20 @@ like($first, qr/^\tallow 10\.0\.0\.0\/8 192\.168\.0\.0\/16;/m, 'a default of a p
 like($first, qr/^\t\ttimeout 1s;  # default$/m, 'a short interval brings a short timeout');
 like($first, qr/^\t\tmask4 32;  # default$/m, "a module's defaults are filled in");
 
-# Contents of files are not printed.
-put('cert.pem', "-----BEGIN SOMETHING-----\nhush\n");
+# Contents of files are not printed, and what cannot be read is said once.
+put('cert.pem', "-----BEGIN SOMETHING-----\nopen\n");
+put('key.pem', "-----BEGIN SOMETHING-----\nhush\n");
+chmod 0600, 'key.pem';
+put('tls.conf', "$head $pool virtual-service v { listen 127.0.0.1:0; pool p;\n"
+	. "monitor tls { certificate cert.pem; key key.pem; } }\n");
+($status, my $printed, $err) = load('-T', '-c', 'tls.conf');
+is($status, 0, 'a certificate and its key') or diag $err;
+like($printed, qr/^\t\tkey key\.pem;/m, 'the name of the key is printed');
+unlike("$printed$err", qr/hush|open|BEGIN/, 'but no content');
+unlink 'key.pem';
+($status, $printed, $err) = load('-t', '-c', 'tls.conf');
+is($err, "tls.conf:2: key: cannot read ./key.pem: No such file or directory\n"
+	. "configuration tls.conf is not good: 1 error\n", 'a key that is missing');
 
 # Size: 500 services with 20 servers each.
 my $big = $head;

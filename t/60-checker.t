@@ -185,6 +185,37 @@ subtest 'one question, asked once' => sub {
 	is(scalar(() = $sy->log_text =~ /is down:/g), 1, 'no other');
 };
 
+subtest 'what counts as the same question' => sub {
+	my $server = Steelyard->server('s');
+	my $port = $server->port;
+	my $program = program('same', 'exit 0');
+	my @table = (
+		# monitors of services that have the same server, checks that this makes
+		[1, 'the same', 'tcp', 'tcp'],
+		[1, 'the port of the service, and the same by number', 'tcp', "tcp port=$port"],
+		[1, 'on the line, and in a block', 'tcp interval=3s rise=1', 'tcp { rise 1; interval 3s; }'],
+		[1, 'a default, and the same written down', 'http', 'http { path /; method GET; }'],
+		[1, 'the address of the server, and the same by number', 'tcp', 'tcp { address 127.0.0.1; }'],
+		[2, 'another port', 'tcp', 'tcp { port 1; }'],
+		[2, 'another address', 'tcp', 'tcp { address 127.0.0.2; }'],
+		[2, 'another interval', 'tcp', 'tcp { interval 7s; }'],
+		[2, 'another setting of the module', 'http', 'http { path /x; }'],
+		[2, 'another module', 'tcp', 'http'],
+		[1, 'pings have no port', 'icmp', 'icmp { port 5; }'],
+		[2, 'programs are told the name of the service', "exec { command $program; }", "exec { command $program; }"],
+	);
+	for my $row (@table) {
+		my ($want, $about, @monitors) = @$row;
+		my $n = 0;
+		my $services = join '', map { my $m = $_ =~ /\}$/ ? $_ : "$_;"; $n++;
+			"virtual-service s$n { listen 127.0.0.1:0; pool p$n; monitor $m }\n" } @monitors;
+		my $pools = join '', map { "pool p$_ { server s 127.0.0.1:$port; }\n" } 1 .. $n;
+		my $sy = Steelyard->start($pools . $services, head => "workers 1;\n");
+		my ($checks) = $sy->wait_log(qr/every server was asked once: (\d+) checks/);
+		is($checks, $want, "$about: $want");
+	}
+};
+
 subtest 'probes do not burst' => sub {
 	my $file = "$dir/jitter";
 	my $server = counts($file, address => '0.0.0.0');

@@ -12,7 +12,8 @@ my $idle = $ENV{STEELYARD_IDLE} || 6000;
 my $most = 1024;
 
 plan skip_all => 'built with sanitizers: memory says nothing' if sanitized();
-my $limit = POSIX::sysconf(POSIX::_SC_OPEN_MAX());
+chomp(my $limit = `sh -c 'ulimit -Hn'`);
+$limit = 1e9 if $limit eq 'unlimited';
 plan skip_all => "needs 2 x $idle descriptors in one process; the limit here is $limit"
 	if $limit < 2 * $idle + 1000;
 

@@ -1,20 +1,24 @@
 /* Fuzzes the reader of HTTP answers of monitor http. Besides not falling over, it must keep its
  * promises: what it says lies within the input, a byte more never takes a judgement back, and what it
- * finds is what a plain search finds.
- *
- * With libFuzzer:
- *	clang -g -O1 -fsanitize=fuzzer,address,undefined -DLIBFUZZER -Icore \
- *		contrib/fuzz/fuzz-http-monitor.c modules/monitor/http/answer.c
- * Without: files as arguments are tried one by one; without arguments a fixed number of inputs is made
- * by mutation, the same in each run, and the outcome is TAP. */
+ * finds is what a plain search finds. */
 #define _GNU_SOURCE 1
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "fuzz.h"
 #include "modules/monitor/http/answer.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *at, size_t len);
+const char *const fuzz_seeds[] = {
+	"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall ready",
+	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nrea\r\n2;x=y\r\ndy\r\n0\r\n\r\n",
+	"HTTP/1.0 302 Found\nLocation: /\n\nmoved",
+	"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 503 No\r\n\r\nready",
+	"HTTP/1.1 204\r\n\r\n",
+	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\nready",
+	"SSH-2.0-OpenSSH_9.2p1\r\n",
+	NULL
+};
 
 #define NEEDLE "ready"
 
@@ -98,102 +102,3 @@ LLVMFuzzerTestOneInput(const uint8_t *at, size_t len)
 	}
 	return 0;
 }
-
-#ifndef LIBFUZZER
-static const char *const fuzz_seeds[] = {
-	"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nall ready",
-	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nrea\r\n2;x=y\r\ndy\r\n0\r\n\r\n",
-	"HTTP/1.0 302 Found\nLocation: /\n\nmoved",
-	"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early\r\nLink: a\r\n\r\nHTTP/1.1 503 No\r\n\r\nready",
-	"HTTP/1.1 204\r\n\r\n",
-	"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffff\r\nready",
-	"SSH-2.0-OpenSSH_9.2p1\r\n",
-};
-
-static const char *const fuzz_words[] = {
-	"\r\n", "\n", "\r\n\r\n", "HTTP/1.1 ", "Content-Length: ", "Transfer-Encoding: chunked", "0\r\n\r\n",
-	"99999999999999999999", "ffffffffffffffff", "-1", "ready", "rea", "dy", ":", ";", " ", "\t", "100",
-};
-
-static uint64_t
-fuzz_random(uint64_t *state)
-{
-	*state ^= *state << 13;
-	*state ^= *state >> 7;
-	*state ^= *state << 17;
-	return *state;
-}
-
-static size_t
-fuzz_mutate(uint8_t *at, size_t len, size_t room, uint64_t *state)
-{
-	const char *word = fuzz_words[fuzz_random(state) % (sizeof(fuzz_words) / sizeof(fuzz_words[0]))];
-	size_t where = fuzz_random(state) % (len + 1), n = strlen(word);
-
-	switch (fuzz_random(state) % 5) {
-	case 0:
-		if (where < len)
-			at[where] = (uint8_t)fuzz_random(state);
-		return len;
-	case 1:
-		if (where < len)
-			at[where] ^= (uint8_t)(1u << (fuzz_random(state) % 8));
-		return len;
-	case 2: /* cut a piece out */
-		n = fuzz_random(state) % (len - where + 1);
-		memmove(at + where, at + where + n, len - where - n);
-		return len - n;
-	case 3: /* repeat a piece */
-		n = fuzz_random(state) % (len - where + 1);
-		if (len + n > room)
-			return len;
-		memmove(at + where + n, at + where, len - where);
-		return len + n;
-	default:
-		if (len + n > room)
-			return len;
-		memmove(at + where + n, at + where, len - where);
-		memcpy(at + where, word, n);
-		return len + n;
-	}
-}
-
-static int
-fuzz_file(const char *path)
-{
-	static uint8_t bytes[1 << 20];
-	FILE *in = fopen(path, "rb");
-
-	if (!in) {
-		perror(path);
-		return 1;
-	}
-	LLVMFuzzerTestOneInput(bytes, fread(bytes, 1, sizeof(bytes), in));
-	fclose(in);
-	return 0;
-}
-
-int
-main(int argc, char **argv)
-{
-	static uint8_t bytes[4096];
-	uint64_t state = 0x5354454c59415244;
-	unsigned runs = 30000;
-	int failed = 0;
-
-	for (int i = 1; i < argc; i++)
-		failed |= fuzz_file(argv[i]);
-	for (unsigned i = 0; argc < 2 && i < runs; i++) {
-		const char *seed = fuzz_seeds[i % (sizeof(fuzz_seeds) / sizeof(fuzz_seeds[0]))];
-		size_t len = strlen(seed);
-
-		memcpy(bytes, seed, len);
-		for (uint64_t n = 1 + fuzz_random(&state) % 8; n > 0; n--)
-			len = fuzz_mutate(bytes, len, sizeof(bytes), &state);
-		LLVMFuzzerTestOneInput(bytes, len);
-	}
-	if (argc < 2)
-		printf("ok 1 - %u mutated HTTP answers\n1..1\n", runs);
-	return failed;
-}
-#endif

@@ -131,7 +131,7 @@ struct global_settings {
 	uint32_t worker_connections; /* of one worker, at most */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct sy_nets console_allow;
-	/* the rest (workers, slots, log target, control socket, tables) is the master's: gen_head */
+	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 
 struct config {

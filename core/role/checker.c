@@ -14,7 +14,7 @@
 #include "role/roles.h"
 
 enum {
-	CHECKER_MOST = 2048,      /* probes open at once */
+	CHECKER_MOST = 4096,      /* probes open at once */
 	CHECKER_FIRST_MS = 1000,  /* a fresh start knows all servers that answer after so long */
 	CHECKER_SUSPECT_MS = 1000, /* a suspicion has a check run at most this often */
 	CHECKER_AT_ONCE = 100,    /* more than these are asked for: spread over a second */

@@ -209,15 +209,13 @@ static json_t *
 view_reasons(struct console *console, const struct service *service)
 {
 	json_t *json = json_object();
+	uint64_t counts[BOARD_REASONS];
 
-	for (unsigned reason = 0; reason < REASONS_END; reason++) {
-		uint64_t n = 0;
-
-		for (unsigned row = 0; row < BOARD_ROWS; row++)
-			n += board_reasons(console->child->board, row, service->cell)[reason];
-		if (n)
-			json_object_set_new(json, reason_rows[reason].name, json_integer((json_int_t)n));
-	}
+	board_sum_reasons(console->child->board, service->cell, counts);
+	for (unsigned reason = 0; reason < REASONS_END; reason++)
+		if (counts[reason])
+			json_object_set_new(json, reason_rows[reason].name,
+			                    json_integer((json_int_t)counts[reason]));
 	return json;
 }
 

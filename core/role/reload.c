@@ -88,7 +88,7 @@ void
 reload_refuse(struct master *master, const char *words)
 {
 	struct epoch *next = master->reload.next;
-	char *copy = strdup(words);
+	char *copy = strdup(words ? words : ""); /* an empty struct text has no words */
 
 	must(copy);
 	listeners_undo(master);

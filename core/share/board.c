@@ -262,8 +262,10 @@ board_health_read(const struct board_cell *cell, struct cell_health *out)
 	out->since_wall_ms = copy.health_since_wall_ms;
 	out->up_since_ms = copy.up_since_ms;
 	out->changes = copy.health_changes;
-	snprintf(out->reason, sizeof(out->reason), "%.*s", BOARD_WORDS - 1,
-	         whole ? copy.health_reason : BOARD_TORN);
+	memcpy(out->reason, copy.health_reason, sizeof(out->reason));
+	out->reason[sizeof(out->reason) - 1] = '\0';
+	if (!whole)
+		snprintf(out->reason, sizeof(out->reason), "%s", BOARD_TORN);
 }
 
 void

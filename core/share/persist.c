@@ -106,6 +106,19 @@ persist_tag(uint64_t hash)
 	return (uint16_t)(hash >> 48);
 }
 
+/* The two buckets that a key may be in. */
+static uint32_t
+persist_first(const struct persist *table, uint64_t hash)
+{
+	return (uint32_t)hash & (table->n - 1);
+}
+
+static uint32_t
+persist_second(const struct persist *table, uint64_t hash)
+{
+	return (uint32_t)(hash >> 24) & (table->n - 1);
+}
+
 /* Makes the bucket ours; false when others kept it for too long. */
 static bool
 persist_take(const struct persist *table, unsigned row, uint32_t bucket, unsigned patience)
@@ -220,11 +233,14 @@ persist_find(struct board *board, unsigned row, uint64_t group, const struct sy_
 {
 	struct persist table = persist_of(board);
 	uint64_t hash = persist_hash(board, group, key);
-	uint32_t at = (uint32_t)hash & (table.n - 1);
+	uint32_t at = persist_first(&table, hash);
 	struct persist_entry copy, *entry;
-	int way;
+	int way = persist_read(&table.buckets[at], persist_tag(hash), group, key, &copy);
 
-	way = persist_read(&table.buckets[at], persist_tag(hash), group, key, &copy);
+	if (way < 0) {
+		at = persist_second(&table, hash);
+		way = persist_read(&table.buckets[at], persist_tag(hash), group, key, &copy);
+	}
 	if (way < 0 || copy.expires_ms <= now_ms)
 		return 0;
 	if (!life->refresh || !persist_take(&table, row, at, 1))
@@ -259,13 +275,47 @@ persist_choose(const struct persist_bucket *bucket, uint16_t tag, uint64_t group
 	return best;
 }
 
+/* Lower is better for one more: how many live there, or how old the oldest is. */
+static uint64_t
+persist_weight(const struct persist_bucket *bucket, uint64_t now_ms)
+{
+	uint64_t alive = 0, oldest = UINT64_MAX - PERSIST_WAYS;
+
+	for (unsigned way = 0; way < PERSIST_WAYS; way++) {
+		const struct persist_entry *entry = &bucket->entry[way];
+
+		if (!persist_alive(entry, now_ms))
+			continue;
+		alive++;
+		oldest = entry->used_ms < oldest ? entry->used_ms : oldest;
+	}
+	return alive < PERSIST_WAYS ? alive : PERSIST_WAYS + oldest;
+}
+
+/* The bucket where the key is; else the better of its two. Nothing is held meanwhile: if another
+ * process comes between, the key may for a while have an entry in both, and the first counts. */
+static uint32_t
+persist_where(const struct persist *table, uint64_t hash, uint64_t group, const struct sy_key *key,
+              uint64_t now_ms)
+{
+	uint32_t first = persist_first(table, hash), second = persist_second(table, hash);
+	const struct persist_bucket *one = &table->buckets[first], *two = &table->buckets[second];
+	struct persist_entry copy;
+
+	if (first == second || persist_look(one, persist_tag(hash), group, key, &copy) >= 0)
+		return first;
+	if (persist_look(two, persist_tag(hash), group, key, &copy) >= 0)
+		return second;
+	return persist_weight(two, now_ms) < persist_weight(one, now_ms) ? second : first;
+}
+
 bool
 persist_store(struct board *board, unsigned row, uint64_t group, const struct sy_key *key,
               uint64_t server, const struct sy_persist_life *life, uint64_t now_ms)
 {
 	struct persist table = persist_of(board);
 	uint64_t hash = persist_hash(board, group, key);
-	uint32_t at = (uint32_t)hash & (table.n - 1);
+	uint32_t at = persist_where(&table, hash, group, key, now_ms);
 	struct persist_bucket *bucket = &table.buckets[at];
 	struct persist_entry *entry;
 	unsigned way;

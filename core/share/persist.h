@@ -1,9 +1,10 @@
 /* The persistence table: (service group, key) -> server id, on the board. Fixed-size entries in
- * buckets; a bucket carries an owner word. A writer that finds the word taken tries a bounded
- * number of times and then gives up its write (the client is balanced anew next time: harmless); a
- * reader never takes it, checks a sequence number, and treats a bucket in flux as a miss after a
- * bounded number of tries. What a killed process held is freed by the master (board_fold). A full
- * bucket gives up its oldest entry. */
+ * buckets; a key may be in either of two. A bucket carries an owner word. A writer that finds the
+ * word taken tries a bounded number of times and then gives up its write (the client is balanced
+ * anew next time: harmless); a reader never takes it, checks a sequence number, and treats a bucket
+ * in flux as a miss after a bounded number of tries. What a killed process held is freed by the
+ * master (board_fold). When both of its buckets are full, a key takes the place of the entry that
+ * was used longest ago. */
 #ifndef SHARE_PERSIST_H
 #define SHARE_PERSIST_H
 

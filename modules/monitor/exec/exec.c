@@ -20,7 +20,8 @@ struct exec_conf {
 
 static const struct sy_row exec_rows[] = {
 	SY_ROW(struct exec_conf, command, "command", .flags = SY_REQUIRED,
-	       .doc = "Program to run, by its absolute path, and its arguments; no shell is involved."),
+	       .doc = "Program to run, by its absolute path, and its arguments; no shell is involved. It runs as "
+	              "the user of the checker, and cannot gain rights (setuid has no effect)."),
 	SY_ROW(struct exec_conf, dynamic, "dynamic", .preset = "off",
 	       .doc = "on: an exit status of 2 to 255 is good and sets the weight, to status minus 2 "
 	              "percent of the configured one."),
