@@ -80,7 +80,7 @@ subtest 'what each server is taken for, and why' => sub {
 		# port, monitor, state, why
 		[$echo->port, 'tcp', 'up', qr/^tcp 127\.0\.0\.1:\d+: connected$/],
 		[$closed, 'tcp', 'down', qr/^tcp 127\.0\.0\.1:$closed: connection refused/],
-		[$mute->port, 'tcp { expect hello; }', 'down', qr/no answer within 200ms/],
+		[$mute->port, 'tcp { expect hello; }', 'down', qr/no answer within 900ms/],
 		[$smtp->port, 'tcp { expect 220; match prefix; }', 'up', qr/the expected answer/],
 		[$ssh->port, 'tcp { expect 220; match prefix; }', 'down', qr/but "SSH-2\.0-OpenSSH_9\.2"/],
 		[$echo->port, "tcp { send 'PING\\n'; expect ': PING'; }", 'up', qr/the expected answer/],
@@ -94,23 +94,23 @@ subtest 'what each server is taken for, and why' => sub {
 		[$sick->port, 'http { status 200,500-503; }', 'up', qr/status 503/],
 		[$ssh->port, 'http', 'down', qr/no HTTP/],
 		[$shut->port, 'http', 'down', qr/without a word/],
-		[$mute->port, 'http', 'down', qr/no answer within 200ms/],
+		[$mute->port, 'http', 'down', qr/no answer within 900ms/],
 		[$closed, "exec { command $good; }", 'up', qr/: all is well$/],
 		[$closed, "exec { command $bad; }", 'down', qr/exit status 1: disk is full/],
 		[$closed, "exec { command $weigh; }", 'down', qr/exit status 52: half asleep/],
 		[$closed, "exec { command $weigh; dynamic on; }", 'up', qr/weight 50 %: half asleep/],
 		[$closed, "exec { command $zero; dynamic on; }", 'draining', qr/weight 0: going home/],
 		[$closed, "exec { command $names; }", 'up', qr{: s\d+/s/127\.0\.0\.1/$closed$}],
-		[$closed, "exec { command $slow; }", 'down', qr/did not end within 200ms/],
+		[$closed, "exec { command $slow; }", 'down', qr/did not end within 900ms/],
 		[$closed, 'exec { command /nonexistent/program; }', 'down', qr{/nonexistent/program}],
-		[$mute->port, 'tls', 'down', qr/no answer to the TLS handshake within 200ms/],
+		[$mute->port, 'tls', 'down', qr/no answer to the TLS handshake within 900ms/],
 		[$ssh->port, 'tls', 'down', qr/does not speak TLS/],
 		[$shut->port, 'tls', 'down', qr/TLS handshake failed: the server (closed|reset) the connection/],
 	);
 	my $conf = '';
 	for my $i (0 .. $#table) {
 		my ($port, $monitor) = @{ $table[$i] };
-		my $times = 'interval 400ms; timeout 200ms; fall 1; rise 1;';
+		my $times = 'interval 1s; timeout 900ms; fall 1; rise 1;';
 		$monitor =~ s/\{/{ $times/ or $monitor .= " { $times }";
 		$conf .= "pool p$i { server s 127.0.0.1:$port; }\n"
 			. "virtual-service s$i { listen 127.0.0.1:0; pool p$i; monitor $monitor }\n";
@@ -118,9 +118,15 @@ subtest 'what each server is taken for, and why' => sub {
 	my $sy = Steelyard->start($conf);
 	for my $i (0 .. $#table) {
 		my ($port, $monitor, $state, $why) = @{ $table[$i] };
-		eval { $sy->wait_state("s$i", 's', $state); 1 } or diag $@;
-		is($sy->seat("s$i", 's')->{state}, $state, "$monitor: $state");
-		like(why($sy, "s$i", 's'), $why, '  and the words are right');
+		my $seat;
+		eval {
+			Steelyard::wait_for("s$i to be $state", sub {
+				$seat = $sy->seat("s$i", 's');
+				$seat->{state} eq $state && $seat->{why} =~ $why;
+			}, 30);
+		};
+		is($seat->{state}, $state, "$monitor: $state");
+		like($seat->{why}, $why, '  and the words are right');
 	}
 	is($sy->stop, 0, 'it ends well');
 };
@@ -207,12 +213,15 @@ subtest 'what counts as the same question' => sub {
 	for my $row (@table) {
 		my ($want, $about, @monitors) = @$row;
 		my $n = 0;
+	SKIP: {
+		skip 'pinging needs root, or a ping_group_range', 1 if $monitors[0] eq 'icmp' && $> != 0;
 		my $services = join '', map { my $m = $_ =~ /\}$/ ? $_ : "$_;"; $n++;
 			"virtual-service s$n { listen 127.0.0.1:0; pool p$n; monitor $m }\n" } @monitors;
 		my $pools = join '', map { "pool p$_ { server s 127.0.0.1:$port; }\n" } 1 .. $n;
 		my $sy = Steelyard->start($pools . $services, head => "workers 1;\n");
 		my ($checks) = $sy->wait_log(qr/every server was asked once: (\d+) checks/);
 		is($checks, $want, "$about: $want");
+	}
 	}
 };
 
@@ -224,18 +233,18 @@ subtest 'probes do not burst' => sub {
 	my $sy = Steelyard->start("pool p {\n$servers}\nvirtual-service s { listen 127.0.0.1:0; pool p; monitor tcp { interval 2s; } }\n");
 	$sy->wait_log(qr/every server was asked once: 300 checks, 0 of them down/);
 	my @first = (sort { $a <=> $b } came($file))[0 .. 299];
-	cmp_ok($first[-1] - $first[0], '<', 2.5, sprintf 'the first round is quick: %.2f s', $first[-1] - $first[0]);
+	cmp_ok($first[-1] - $first[0], '<', 5, sprintf 'the first round is quick: %.2f s', $first[-1] - $first[0]);
 	cmp_ok($first[-1] - $first[0], '>', 0.5, 'and spread');
 	my $from = time + 2.5;
 	sleep 6.5;
 	my %per;
-	$per{ int(($_ - $from) * 10) }++ for grep { $_ >= $from && $_ < $from + 4 } came($file);
-	my @per = sort { $b <=> $a } map { $per{$_} || 0 } 0 .. 39;
+	$per{ int(($_ - $from) * 2) }++ for grep { $_ >= $from && $_ < $from + 4 } came($file);
+	my @per = sort { $b <=> $a } map { $per{$_} || 0 } 0 .. 7;
 	my $sum = 0;
 	$sum += $_ for @per;
 	cmp_ok($sum, '>', 480, "about 600 probes in 4 s: $sum");
 	cmp_ok($sum, '<', 720, 'not more');
-	cmp_ok($per[0], '<', 60, "15 in 100 ms on the average, $per[0] at the most");
+	cmp_ok($per[0], '<', 170, "75 in half a second on the average, $per[0] at the most");
 };
 
 subtest 'rise, fall, fast interval' => sub {
@@ -252,7 +261,7 @@ CONF
 	is($sy->seat('s', 's')->{state}, 'up', 'one failure does not make it down');
 	$start = time;
 	$sy->wait_down('s', 's');
-	cmp_ok(time - $start, '<', 1.9, sprintf 'then it is asked faster: %.2f s', time - $start);
+	cmp_ok(time - $start, '<', 5, sprintf 'then it is asked faster: %.2f s', time - $start);
 	like(why($sy, 's', 's'), qr/connection refused, fourth time$/, 'after the fourth');
 	$server->again;
 	Steelyard::wait_for('the first success', sub { why($sy, 's', 's') =~ /connected \(1 of 3\)/ });
@@ -289,6 +298,11 @@ subtest 'a reload and a killed checker forget nothing' => sub {
 	($ok, $text) = $sy->reload($conf->('interval 200ms; timeout 100ms;'));
 	ok($ok, 'reload with another interval') or diag $text;
 	$same->('another interval');
+	Steelyard::wait_for('the old generations to go', sub {
+		my ($checker) = grep { $_->{role} eq 'checker' } @{ $sy->api('GET', '/v1/generations')->{processes} };
+		$checker->{alive} == 1;
+	});
+	pass('the checker lets go of old generations');
 	for my $round (1 .. 3) {
 		my $pid = $sy->pid_of('checker');
 		kill 'KILL', $pid;

@@ -157,8 +157,8 @@ sub report_of {
 
 # Counts the proxy's system calls from here on.
 sub strace_start {
-	my ($self, $load) = @_;
-	my @pids = $self->proxy_pids($load);
+	my ($self, @loads) = @_;
+	my @pids = $self->proxy_pids(@loads);
 	my $file = "$self->{work}/strace";
 	my $strace = Bench::Child->start(cpu => $self->{cpu}{load}, stderr => "$file.err",
 		argv => ['strace', '-f', '-c', '-U', 'name,calls', '-o', $file, map { ('-p', $_) } @pids]);
@@ -170,15 +170,15 @@ sub strace_start {
 	die "strace could not attach to the proxy\n";
 }
 
-# { call => number }
+# { call => number for each of so many units }
 sub strace_stop {
-	my ($self, $strace) = @_;
+	my ($self, $strace, $units) = @_;
 	$strace->signal('INT');
 	$strace->finish(10);
 	my $text = Bench::Machine::read_file("$self->{work}/strace") // '';
 	my %calls = $text =~ /^\s*(\w+)\s+(\d+)\s*$/mg;
 	delete $calls{total};
-	return \%calls;
+	return { map { $_ => $calls{$_} / ($units || 1) } keys %calls };
 }
 
 sub run_rate {
@@ -191,12 +191,11 @@ sub run_rate {
 	$load->answer;
 	$load->expect('end', $self->{seconds} + 30);
 	my $after = $self->snapshot($load);
-	my $calls = $strace ? $self->strace_stop($strace) : undef;
 	$load->answer;
 	my $report = $self->report_of($load);
 	my $units = $report->{done} * ($self->{workload}{units_each} // 1);
 	my $figure = $self->figures($before, $after, $units);
-	$figure->{calls} = { map { $_ => $calls->{$_} / ($units || 1) } keys %$calls } if $calls;
+	$figure->{calls} = $self->strace_stop($strace, $units) if $strace;
 	return $self->judge($figure, $report);
 }
 
@@ -294,12 +293,14 @@ sub run_health {
 	my ($self) = @_;
 	return { unsupported => 'there is nothing that checks' } if !$self->{proxy};
 	sleep $HEALTH_SETTLE;
+	my $strace = $self->{syscalls} ? $self->strace_start : undef;
 	my $connects = connects();
 	my $before = $self->snapshot;
 	sleep $HEALTH_SECONDS;
 	$connects = connects() - $connects;
 	my $after = $self->snapshot;
 	my $figure = $self->figures($before, $after, $connects);
+	$figure->{calls} = $self->strace_stop($strace, $connects) if $strace;
 	my $expected = $self->{workload}{expected_rate};
 	$figure->{full_mb} = $after->{pss} / 1e6;
 	$figure->{failed} = 0;

@@ -77,6 +77,12 @@ sub cell_text {
 	return number($value) . (@{ $summary->{cells} } > 1 ? sprintf(' ±%.0f%%', $spread) : '');
 }
 
+# Percent of the machine that was not there for the measurement.
+sub disturbance {
+	my ($cell) = @_;
+	return max($cell->{foreign} // 0, $cell->{steal} // 0);
+}
+
 sub wrap {
 	my ($text) = @_;
 	$text =~ s/\s+/ /g;
@@ -113,12 +119,14 @@ sub ratio_lines {
 	return $text ? "  steelyard / best peer\n$text" : '';
 }
 
-# The table of one workload; $summary is { proxy => summary(...) }.
+# The table of one workload; $summary is { proxy => summary(...) }. Rows with a measurement that was
+# disturbed by more than so many percent are marked.
 sub workload {
-	my ($workload, $summary, @proxies) = @_;
+	my ($workload, $summary, $disturbed, @proxies) = @_;
+	my $worst = 0;
 	my @columns = @{ $workload->{columns} };
 	my $text = sprintf "%s: %s (unit: %s)\n", $workload->{name}, $workload->{title}, $workload->{unit};
-	$text .= sprintf '  %-10s' . ' %14s' x @columns . "\n", '', map { $_->[1] } @columns;
+	$text .= sprintf '  %-12s' . ' %14s' x @columns . "\n", '', map { $_->[1] } @columns;
 	for my $proxy (grep { $summary->{$_} } @proxies) {
 		my $s = $summary->{$proxy};
 		if ($s->{unsupported}) {
@@ -130,12 +138,17 @@ sub workload {
 			$text .= wrap("its last words: $s->{last_words}") if $s->{last_words};
 		} else {
 			# "±" is two bytes.
-			$text .= sprintf "  %-10s%s\n", $proxy, join '', map {
+			my $most = max(map { disturbance($_) } @{ $s->{cells} });
+			$worst = max($worst, $most);
+			my $mark = $most > $disturbed ? ' !' : '';
+			$text .= sprintf "  %-12s%s\n", "$proxy$mark", join '', map {
 				my $cell = cell_text($s, $_->[0]);
 				' ' . ' ' x max(0, 14 - length($cell) + ($cell =~ /\xc2/ ? 1 : 0)) . $cell
 			} @columns;
 		}
 	}
+	$text .= sprintf "  ! others used up to %.0f %% of the machine meanwhile: of these rows, only the"
+		. " proxy's own\n    CPU and memory can be relied on\n", $worst if $worst > $disturbed;
 	return $text . ratio_lines($workload, $summary) . "\n";
 }
 
