@@ -331,8 +331,8 @@ check_counters(struct board *board, const struct truth *truth, unsigned kills)
 static void
 check_reader(const struct truth *truth)
 {
-        diag("the reader made %llu rounds, saw %llu entries",
-             (unsigned long long)truth->reader.rounds,
+	diag("the reader made %llu rounds, saw %llu entries",
+	     (unsigned long long)truth->reader.rounds,
 	     (unsigned long long)truth->reader.entries);
 	ok(truth->reader.rounds > 10 && truth->reader.entries > 1000, "the reader saw it all");
 	is_uint(truth->reader.torn_entries, 0, "no persistence entry was torn");

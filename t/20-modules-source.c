@@ -40,7 +40,7 @@ test_keys(void)
 	};
 
 	for (unsigned i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
-	        struct used used = module_use(arena, SY_PERSISTENCE, "source", wanted[i].settings,
+		struct used used = module_use(arena, SY_PERSISTENCE, "source", wanted[i].settings,
 	                                      NULL, 0);
 		const struct sy_persistence *ops = used.ops;
 		struct sy_key key = key_for(&used, wanted[i].client);
@@ -91,7 +91,7 @@ test_settings(void)
 	life = ops->life(used.conf);
 	ok(life.timeout_ms == 90000 && !life.refresh, "as the settings say");
 	for (unsigned i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
-	        module_use(arena, SY_PERSISTENCE, "source", wrong[i][0], problems,
+		module_use(arena, SY_PERSISTENCE, "source", wrong[i][0], problems,
 	                   sizeof(problems));
 		has_str(problems, wrong[i][1], "%s is refused: %s", wrong[i][0], problems);
 	}

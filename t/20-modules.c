@@ -98,7 +98,7 @@ section(struct bytes elf, uint32_t type, const char *name)
 	const char *names = (const char *)elf.at + sections[head->e_shstrndx].sh_offset;
 
 	for (unsigned i = 0; i < head->e_shnum; i++)
-	        if (sections[i].sh_type == type &&
+		if (sections[i].sh_type == type &&
 	            (!name || !strcmp(names + sections[i].sh_name, name)))
 			return &sections[i];
 	return NULL;
@@ -118,7 +118,7 @@ exported(struct bytes elf, char *names, size_t len)
 
 	*names = '\0';
 	for (size_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
-	        const Elf64_Sym *symbol = &symbols[i];
+		const Elf64_Sym *symbol = &symbols[i];
 		const char *name = (const char *)elf.at + text->sh_offset + symbol->st_name;
 
 		if (symbol->st_shndx == SHN_UNDEF || ELF64_ST_BIND(symbol->st_info) == STB_LOCAL ||
@@ -127,7 +127,7 @@ exported(struct bytes elf, char *names, size_t len)
 			continue;
 		snprintf(names + strlen(names), len - strlen(names), "%s ", name);
 		for (unsigned s = 0; s < head->e_phnum && !strcmp(name, "sy_module"); s++)
-		        if (segments[s].p_type == PT_LOAD &&
+			if (segments[s].p_type == PT_LOAD &&
 		            symbol->st_value >= segments[s].p_vaddr &&
 			    symbol->st_value < segments[s].p_vaddr + segments[s].p_filesz)
 				found = elf.at + symbol->st_value - segments[s].p_vaddr +
@@ -265,8 +265,8 @@ test_other_builds(void)
 static void
 test_no_modules(void)
 {
-        static const struct bytes text = { (uint8_t *)(uintptr_t)"hello, world\n", 13 };
-        static const struct bytes empty = { NULL, 0 };
+	static const struct bytes text = { (uint8_t *)(uintptr_t)"hello, world\n", 13 };
+	static const struct bytes empty = { NULL, 0 };
 	const char *path = path_of(SY_SCHEDULER, "x");
 	struct bytes elf = built(SY_SCHEDULER, "priority");
 

@@ -506,6 +506,27 @@ test_most(void)
 	peer_stop(mute);
 }
 
+/* This process stands still for longer than the time limit, and answers have come meanwhile. */
+static void
+test_stall(void)
+{
+	static struct outcome outcomes[3];
+	struct peer banner = peer_start(serve_banner), mute = peer_start(serve_mute);
+
+	begin(8);
+	ask(&outcomes[0], SY_OVER_TCP, at(banner.port), &hears, 200);
+	ask(&outcomes[1], SY_OVER_TCP, at(banner.port), &connects, 200);
+	ask(&outcomes[2], SY_OVER_TCP, at(mute.port), &hears, 200);
+	ev_run(loop, EVRUN_NOWAIT);
+	usleep(500000);
+	ok(run_until(3), "all end after the pause");
+	judged(&outcomes[0], SY_PROBE_UP, "hello", "an answer that came during a pause counts");
+	judged(&outcomes[1], SY_PROBE_UP, "started", "so does a connection");
+	judged(&outcomes[2], SY_PROBE_DOWN, "no answer within 200ms", "what did not answer did not");
+	end();
+	peer_stop(banner), peer_stop(mute);
+}
+
 static void
 test_abandon(void)
 {
@@ -733,6 +754,7 @@ main(void)
 	test_misbehaviour();
 	test_udp();
 	test_most();
+	test_stall();
 	test_abandon();
 	test_programs();
 	test_lack();

@@ -91,7 +91,13 @@ is(scalar keys %seen, 3, 'other networks are others');
 	}
 	Steelyard::wait_for('the entry to end', sub { !entry('short', '127.0.5.1') });
 	cmp_ok(time - $begin, '>', 1.5, 'refresh off: it ends all the same, after ' . sprintf '%.1f s', time - $begin);
-	isnt(visit('short', '127.0.5.1'), $first, 'then the scheduler decides anew');
+	my $again = time;
+	visit('short', '127.0.5.1');
+	my $entry = entry('short', '127.0.5.1');
+	SKIP: {
+		skip 'the machine was too slow for a timeout of 2 s', 1 if !$entry && time - $again > 1.5;
+		cmp_ok($entry->{age_ms}, '<', 1500 + 1000 * (time - $again), 'then the scheduler decides anew');
+	}
 }
 SKIP: {
 	my ($six) = grep { $_->{name} eq 'six' } @{ $sy->api('GET', '/v1/services')->{services} };

@@ -37,7 +37,7 @@ module_of(enum sy_kind kind, const char *name)
 	if (fd >= 0)
 		module = modules_open(fd, hash, kind, name, &err);
 	if (!module)
-	        bail_out("%s %s: %s (make check-modules puts it there)", kind_names[kind], name,
+		bail_out("%s %s: %s (make check-modules puts it there)", kind_names[kind], name,
 	                 err.text);
 	return module;
 }

@@ -66,6 +66,7 @@ struct generation {
 	size_t secrets_len;
 	uint32_t refs;
 	bool current;
+	bool retired;             /* no one needs it any more: freed at the end of this turn of the loop */
 	struct link link;         /* in the process's list */
 	void *run;                /* private to the role */
 };

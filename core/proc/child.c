@@ -30,7 +30,7 @@ struct child_core {
 	struct ev_check turn;     /* sets now_ms */
 	struct ev_prepare end;    /* frees what ended in this turn */
 	struct ev_timer beat;
-	struct link dead;         /* generations to be freed at the end of the turn */
+	bool some_retired;
 	bool dropped;             /* privileges */
 	bool ready;
 	bool gone;                /* nobody at the other side any more */
@@ -66,7 +66,7 @@ child_generation(struct child *child, uint64_t number)
 	list_each(link, &child->generations) {
 		struct generation *generation = container_of(link, struct generation, link);
 
-		if (generation->number == number)
+		if (generation->number == number && !generation->retired)
 			return generation;
 	}
 	return NULL;
@@ -97,12 +97,13 @@ child_free(struct child *child, struct generation *generation)
 	child_say(child, CONTROL_RELEASED, 0, number, NULL);
 }
 
-/* Not freed here: the caller's caller may still look at it in this turn. */
+/* Not freed and not unlinked here: the caller's caller may still look at it in this turn, or be on
+ * its way along the list. */
 static void
 child_retire(struct child *child, struct generation *generation)
 {
-	list_remove(&generation->link);
-	list_append(&child->core->dead, &generation->link);
+	generation->retired = true;
+	child->core->some_retired = true;
 }
 
 void
@@ -115,10 +116,17 @@ child_release(struct child *child, struct generation *generation)
 }
 
 static void
-child_free_dead(struct child *child)
+child_free_retired(struct child *child)
 {
-	while (!list_empty(&child->core->dead))
-		child_free(child, container_of(child->core->dead.next, struct generation, link));
+	if (!child->core->some_retired)
+		return;
+	child->core->some_retired = false;
+	list_each_safe(link, &child->generations) {
+		struct generation *generation = container_of(link, struct generation, link);
+
+		if (generation->retired)
+			child_free(child, generation);
+	}
 }
 
 static void
@@ -127,7 +135,7 @@ child_turn_ends(struct ev_loop *loop, struct ev_prepare *end, int events)
 	struct child_core *core = container_of(end, struct child_core, end);
 
 	(void)loop, (void)events;
-	child_free_dead(core->child);
+	child_free_retired(core->child);
 }
 
 /* Records of the master. */
@@ -440,7 +448,6 @@ child_open(struct child *child, const struct child_ops *ops)
 	child->stopping = false;
 	child->now_ms = clock_ms();
 	link_init(&child->generations);
-	link_init(&core->dead);
 	fcntl(child->control, F_SETFL, fcntl(child->control, F_GETFL) | O_NONBLOCK);
 	outbox_open(&core->outbox, child->loop, child->control);
 	return 0;
@@ -469,7 +476,6 @@ child_close(struct child *child)
 {
 	struct child_core *core = child->core;
 
-	child_free_dead(child);
 	child->current = NULL;
 	while (!list_empty(&child->generations))
 		child_free(child, container_of(child->generations.next, struct generation, link));

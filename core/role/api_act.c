@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/must.h"
 #include "base/text.h"
 #include "role/api.h"
@@ -79,6 +80,21 @@ wish_find(struct request *request, const char *name, const char *pool_name,
 	return place;
 }
 
+/* The master knows cells; who reads the log knows servers. */
+static void
+wish_log(struct request *request)
+{
+	const char *service = act_arg(request, "service"), *wish = act_arg(request, "wish");
+	const json_t *weight = json_object_get(request->args, "weight");
+
+	if (json_is_integer(weight))
+		log_info("operator: server %s%s%s: weight %d", request->tail, service ? " in service " : "",
+		         service ? service : "", (int)json_integer_value(weight));
+	else
+		log_info("operator: server %s%s%s: %s", request->tail, service ? " in service " : "",
+		         service ? service : "", wish ? wish : "weight as configured");
+}
+
 static void
 wish_done(struct request *request, bool ok, const char *text)
 {
@@ -89,6 +105,7 @@ wish_done(struct request *request, bool ok, const char *text)
 		request_error(request, 409, "%s", text);
 		return;
 	}
+	wish_log(request);
 	place = wish_find(request, request->tail, act_arg(request, "pool"), NULL);
 	if (!place.server) {
 		act_done(request, ok, text);
@@ -175,8 +192,14 @@ api_stop(struct request *request)
 		request_error(request, 400, "say \"how\": \"now\" or \"graceful\"");
 }
 
+static void
+check_done(struct request *request, bool ok, const char *text)
+{
+	act_done(request, ok, *text || !ok ? text : "every server is being asked now");
+}
+
 void
 api_check_now(struct request *request)
 {
-	request_ask(request, CONTROL_ASK, ASK_CHECK_NOW, "", act_done);
+	request_ask(request, CONTROL_ASK, ASK_CHECK_NOW, "", check_done);
 }

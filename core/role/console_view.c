@@ -59,7 +59,21 @@ view_weight(struct console *console, const struct seat *seat)
 	return here ? here - 1 : server ? server - 1 : seat->server->weight;
 }
 
-/* The word that stands for a seat; health is what the checker wrote. */
+/* What the operator wants is the reason then, and not that all is well with the server. */
+static void
+view_by_operator(struct console *console, const struct seat *seat, const char *words,
+                 struct cell_health *health)
+{
+	const struct board_cell *server = board_cell_at(console->child->board, seat->server->cell);
+	const struct board_cell *here = board_cell_at(console->child->board, seat->cell);
+
+	snprintf(health->reason, sizeof(health->reason), "%s", words);
+	health->since_wall_ms = here->wish_since_wall_ms > server->wish_since_wall_ms
+	                        ? here->wish_since_wall_ms : server->wish_since_wall_ms;
+}
+
+/* The word that stands for a seat; health is what the checker wrote, or why the operator's wish
+ * comes first. */
 const char *
 seat_state(struct console *console, const struct service *service, const struct seat *seat,
            struct cell_health *health)
@@ -69,12 +83,20 @@ seat_state(struct console *console, const struct service *service, const struct 
 	board_health_read(board_cell_at(console->child->board, seat->cell), health);
 	if (service->n_monitors == 0)
 		health->health = HEALTH_UNCHECKED;
-	if (wish == WISH_DISABLE)
+	if (wish == WISH_DISABLE) {
+		view_by_operator(console, seat, "disabled by the operator", health);
 		return "disabled";
+	}
 	if (health->health == HEALTH_DOWN)
 		return service->settings.optional && health->up_since_ms == 0 ? "unused" : "down";
-	if (wish == WISH_DRAIN || view_weight(console, seat) == 0)
+	if (wish == WISH_DRAIN) {
+		view_by_operator(console, seat, "drained by the operator", health);
 		return "drain";
+	}
+	if (view_weight(console, seat) == 0) {
+		snprintf(health->reason, sizeof(health->reason), "its weight is 0");
+		return "drain";
+	}
 	switch ((enum board_health)health->health) {
 	case HEALTH_UNKNOWN:
 		return "unknown";

@@ -15,12 +15,17 @@
 
 enum { DOOR_BACKLOG = 128, DOOR_TRY_AGAIN_MS = 50 };
 
+#define DOOR_SUFFIX ".new"
+
+/* The length was looked at before. */
 static void
 door_name(const char *path, const char *suffix, struct sockaddr_un *out)
 {
+	int most = (int)(sizeof(out->sun_path) - sizeof(DOOR_SUFFIX));
+
 	memset(out, 0, sizeof(*out));
 	out->sun_family = AF_UNIX;
-	snprintf(out->sun_path, sizeof(out->sun_path), "%s%s", path, suffix);
+	snprintf(out->sun_path, sizeof(out->sun_path), "%.*s%s", most, path, suffix);
 }
 
 /* Whether somebody answers behind the socket that is there. */
@@ -89,7 +94,7 @@ door_put(int fd, const struct gen_head *head, struct control_socket *out, struct
 	struct sockaddr_un name;
 	struct stat st;
 
-	door_name(head->control_path, ".new", &name);
+	door_name(head->control_path, DOOR_SUFFIX, &name);
 	unlink(name.sun_path);
 	if (bind(fd, (const struct sockaddr *)&name, sizeof(name)) != 0)
 		return sy_fail(err, "cannot make the control socket %s: %s", head->control_path,
@@ -117,7 +122,7 @@ door_open(const struct gen_head *head, bool patient, struct control_socket *out,
 	*out = (struct control_socket){ .fd = -1 };
 	if (!head->control_path[0])
 		return 0;
-	if (strlen(head->control_path) + sizeof(".new") > sizeof(name.sun_path))
+	if (strlen(head->control_path) + sizeof(DOOR_SUFFIX) > sizeof(name.sun_path))
 		return sy_fail(err, "cannot make the control socket %s: the path is too long",
 		               head->control_path);
 	door_make_folder(head->control_path);

@@ -92,7 +92,7 @@ struct process {
 	unsigned failures;        /* in a row, before READY */
 	uint64_t binding;         /* the generation whose BOUND is awaited; 0: none */
 	bool icmp;                /* started with the right to send it */
-	char killed_for[120];     /* why we killed it */
+	char killed_for[480];     /* why we killed it */
 	struct link holds;
 };
 

@@ -123,7 +123,7 @@ console_wish(struct master *master, uint64_t id, const char *text)
 	master_each_process(process, master)
 		if (process_alive(process))
 			process_say(process, CONTROL_CHANGED, 0, master->current->number, at, 0);
-	log_info("wish for cell %lu: %s%s%s", at, verb, *rest ? " " : "", rest);
+	log_debug("wish for cell %lu: %s%s%s", at, verb, *rest ? " " : "", rest);
 	console_done(master, id, true, "done");
 }
 

@@ -16,6 +16,8 @@ enum {
 	PROBE_DRAIN = 256 * 1024,   /* read after the verdict, at most, before the connection is cut */
 	PROBE_CLOSE_MS = 1000,
 	PROBE_TERM_MS = 1000,       /* from SIGTERM to SIGKILL */
+	PROBE_LATE_MS = 50,         /* a timer that comes so late says more about us than about the server */
+	PROBE_GRACE_MS = 50,
 };
 
 enum probe_phase {
@@ -35,6 +37,7 @@ struct probe {
 	struct link link;         /* engine->waiting, open or closing */
 	enum probe_phase phase;
 	bool eof;                 /* the server has said all */
+	bool graced;              /* was given a little more time already */
 	bool exchanged;           /* bytes went one way or the other */
 	struct ev_io io;
 	int fd;                   /* socket, or the pipe of a program; -1: none */

@@ -18,7 +18,7 @@
 
 #define BOARD_MAGIC UINT64_C(0x535459424f415244) /* "STYBOARD" */
 #define BOARD_PAGE 4096u
-#define BOARD_MOST (UINT32_C(1) << 24) /* of any table */
+#define BOARD_MOST (UINT32_C(1) << 26) /* of any table */
 
 static size_t
 board_align(size_t size)
@@ -107,7 +107,7 @@ board_check_sizes(const struct board_size *size, struct sy_err *err)
 	    board_check_size("persistence entries", size->persist_entries, err) != 0)
 		return -1;
 	if (size->services >= size->cells)
-	        return sy_fail(err, "the board cannot have room for %u services with %u cells in "
+		return sy_fail(err, "the board cannot have room for %u services with %u cells in "
 	                       "all: cells must be more", size->services, size->cells);
 	return 0;
 }

@@ -68,8 +68,8 @@ persist_head_size(uint32_t entries)
 size_t
 persist_area_size(uint32_t entries)
 {
-        return persist_head_size(entries) +
-               persist_buckets(entries) * sizeof(struct persist_bucket);
+	return persist_head_size(entries) +
+	       persist_buckets(entries) * sizeof(struct persist_bucket);
 }
 
 static struct persist

@@ -50,14 +50,14 @@ source_id(const struct board *board, uint64_t group, const struct sy_addr *clien
 static uint64_t
 source_rate(uint64_t second, uint64_t now, uint64_t before)
 {
-        second &= SOURCE_SECOND_MOST;
+	second &= SOURCE_SECOND_MOST;
 	return second << 2 * SOURCE_COUNT_BITS | now << SOURCE_COUNT_BITS | before;
 }
 
 static void
 source_rate_at(uint64_t rate, uint64_t second, uint64_t *now, uint64_t *before)
 {
-        uint64_t since = (second - (rate >> 2 * SOURCE_COUNT_BITS)) & SOURCE_SECOND_MOST;
+	uint64_t since = (second - (rate >> 2 * SOURCE_COUNT_BITS)) & SOURCE_SECOND_MOST;
 	uint64_t counted = rate >> SOURCE_COUNT_BITS & SOURCE_COUNT_MOST;
 
 	*now = since == 0 ? counted : 0;

@@ -69,7 +69,7 @@ board_load(struct board *board, uint32_t cell)
 	uint32_t sum = 0;
 
 	for (unsigned row = ROW_WORKER; row < rows; row++)
-	        sum += atomic_load_explicit(&board_tally(board, row, cell)->load,
+		sum += atomic_load_explicit(&board_tally(board, row, cell)->load,
 		                            memory_order_relaxed);
 	return sum;
 }
@@ -226,7 +226,7 @@ tally_bury_cell(void *context, uint32_t place, uint64_t id)
 	for (unsigned row = 0; row < rows; row++) {
 		memset(board_tally(board, row, cell), 0, sizeof(struct board_tally));
 		if (cell < board->head->size.services)
-		        memset(board_reasons(board, row, cell), 0,
+			memset(board_reasons(board, row, cell), 0,
 		               sizeof(uint64_t) * BOARD_REASONS);
 	}
 	return true;

@@ -175,7 +175,7 @@ connect_send(struct conn *conn)
 	return next;
 }
 
-/* Have the client's first bytes arrived meanwhile? */
+/* Have the client's first bytes arrived? A client that speaks first has often done so by now. */
 static enum step
 connect_listen(struct conn *conn)
 {

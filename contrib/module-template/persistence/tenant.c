@@ -7,8 +7,8 @@ struct tenant_conf {
 };
 
 static const struct sy_row tenant_rows[] = {
-        SY_ROW(struct tenant_conf, timeout, "timeout", .min = SY_SECOND, .max = SY_DAY,
-               .preset = "1h",
+	SY_ROW(struct tenant_conf, timeout, "timeout", .min = SY_SECOND, .max = SY_DAY,
+	       .preset = "1h",
 	       .doc = "How long a tenant is remembered after its last connection."),
 	SY_ROW_END
 };

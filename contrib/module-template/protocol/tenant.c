@@ -76,7 +76,7 @@ tenant_greet(struct sy_session *session, struct sy_span in)
 		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = conf->deadline.ms };
 	name = tenant_name(in.at, len);
 	if (!name)
-	        return tenant_refuse("the name is empty, too long, or has other characters than "
+		return tenant_refuse("the name is empty, too long, or has other characters than "
 	                             "letters, digits and - _ . @");
 	/* What the facts point to must stay where it is; the client's bytes need not. */
 	memcpy(tenant->name, in.at + TENANT_WORD, name);

@@ -36,7 +36,7 @@ hash_check(void *conf, struct sy_err *err)
 
 	for (uint32_t d = 2; d * d <= size; d++)
 		if (size % d == 0)
-		        return sy_fail(err, "table-size %u is not a prime (%u times %u): 1021, "
+			return sy_fail(err, "table-size %u is not a prime (%u times %u): 1021, "
 		                       "4093, 16381, 65537 and 262147 are", size, d, size / d);
 	return 0;
 }
