@@ -15,7 +15,7 @@ const char *const fuzz_seeds[] = {
 	"rPROXY TCP6 2001:db8::7 ::ffff:192.0.2.1 1234 65535\r\n",
 	"rPROXY UNKNOWN whatever it was\r\n",
 	"2\x21\x11\x01\x0c" "abcdefghijkl",
-	"s\x21\x11zz" "abcdefghijkl\x03\x01\x04" "abcd\x04\x01\x02xy",
+	"s\x21\x11zz" "abcdefghijkl\x04\x01\x02xy\x03\x01\x04" "abcd",
 	"s\x21\x21zz" "abcdefghijklmnopqrstuvwxyzabcdefghij\x05\x01\x03" "abc",
 	"s\x21\x31zz" "0123456789",
 	"s\x20\x01zz",
@@ -86,7 +86,7 @@ fuzz_again(const struct proxy_header *header)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint8_t *bytes = malloc(size + HEAD);
+	uint8_t *bytes = calloc(1, size + HEAD);
 	size_t len = 0, step;
 	struct proxy_header whole, part;
 	enum proxy_read got;

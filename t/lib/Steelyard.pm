@@ -19,6 +19,7 @@ use IO::Socket::INET;
 use IO::Socket::UNIX;
 use JSON::PP ();
 use POSIX qw(WNOHANG);
+use Test::More ();
 use Socket qw(SOCK_STREAM SOL_SOCKET SO_REUSEADDR);
 use Time::HiRes qw(time sleep);
 
@@ -225,6 +226,16 @@ sub pid_of {
 	return undef;
 }
 
+# What a sanitizer found in any of the processes makes the test fail.
+sub sanitized {
+	my $self = shift;
+	return if $self->{sanitized}++;
+	my @found = grep { /ERROR: \w+Sanitizer|: runtime error: / } split /\n/, $self->log_text;
+	return unless @found;
+	Test::More::ok(0, 'the sanitizers found nothing');
+	Test::More::diag($self->log_text);
+}
+
 sub stop {
 	my ($self, $signal) = @_;
 	return $self->{status} unless $self->alive;
@@ -235,6 +246,7 @@ sub stop {
 		$self->{status} = $?;
 		warn "the daemon did not end in time\n";
 	};
+	$self->sanitized;
 	return $self->{status};
 }
 
@@ -243,6 +255,7 @@ sub DESTROY {
 	return unless defined $self->{owner} && $self->{owner} == $$;
 	local ($?, $@, $!);
 	$self->stop if $self->{pid};
+	$self->sanitized;
 }
 
 # A TCP server in a process of its own: each connection gets "hello NAME PEER\n" if greet is set, and
