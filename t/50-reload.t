@@ -151,6 +151,7 @@ subtest 'an address moves to another service' => sub {
 	$sy->reload($base);
 };
 
+sub slurp { open my $in, '<', $_[0] or return ''; local $/; return <$in> // '' }
 sub free_port {
 	my $sock = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die;
 	return $sock->sockport;
@@ -184,6 +185,39 @@ subtest 'more workers, and fewer' => sub {
 	$good = grep { works($_) } map { client() } 1 .. 60;
 	is($good, 60, 'sixty more');
 	is(join("\n", grep { / err master: worker/ } split /\n/, $sy->log_text), '', 'none of them died');
+};
+
+subtest 'rights that were given up' => sub {
+	plan skip_all => 'without root there are none to give up' if $> != 0;
+	my $own = Steelyard->start($base);
+	my $p = $own->port('web');
+	my $rights = sub { slurp("/proc/$_[0]/status") =~ /^CapEff:\s*([0-9a-f]+)/m ? hex $1 : undef };
+	my $conn = client($p);
+	ok(works($conn), 'a connection');
+	my @old = map { $own->pid_of('worker', $_) } 0, 1;
+	my $checker = $own->pid_of('checker');
+	is($rights->($_), 0, 'nothing is kept that is not needed') for @old, $checker;
+	(my $conf = $base) =~ s/monitor tcp/snat off; monitor icmp { interval 1s; } monitor tcp/;
+	my ($ok, $text) = $own->reload($conf);
+	ok($ok, 'a reload that needs the right to send ICMP, and to use addresses of others') or diag $text;
+	$own->wait_log(qr/takes over from worker $_/) for 0, 1;
+	my @new = Steelyard::wait_for('new workers', sub {
+		my @all = map { $_->{pid} } grep { $_->{role} eq 'worker' && $_->{pid} } @{ $own->processes };
+		my @fresh = grep { my $pid = $_; !grep { $_ == $pid } @old } @all;
+		@fresh == 2 && \@fresh;
+	});
+	is($rights->($_), 1 << 13 | 1 << 10, 'new workers have it') for @{ $new[0] };
+	Steelyard::wait_for('another checker', sub { my $pid = $own->pid_of('checker'); $pid && $pid != $checker });
+	is($rights->($own->pid_of('checker')), 1 << 13, 'a new checker has it');
+	ok(works($conn), 'the connection lives on in its old worker');
+	close $conn;
+	Steelyard::wait_for('the old workers to leave', sub { !grep { kill 0, $_ } @old });
+	pass('which leaves with it');
+	($ok, $text) = $own->reload($base);
+	ok($ok, 'back to where it began') or diag $text;
+	is(scalar(grep { works(client($p)) } 1 .. 20), 20, 'and all is well');
+	unlike($own->log_text, qr/err master/, 'nobody died');
+	is($own->stop, 0, 'it ends well');
 };
 
 subtest 'log, pid file and control socket move' => sub {

@@ -133,7 +133,7 @@ test_order(void)
 	run();
 	is_str(order, "bdace", "the short ones first, equal ones in the order of arming");
 	ok(!timer_armed(&waiters[0]->entry), "an entry that came up is not armed");
-	ok(waiters[1]->fired_ms - start >= 20 && waiters[1]->fired_ms - start < 60,
+	ok(waiters[1]->fired_ms - start >= 20 && waiters[1]->fired_ms - start < 5000,
 	   "the short ones not early (%d ms)", (int)(waiters[1]->fired_ms - start));
 	ok(waiters[0]->fired_ms - start >= 60, "nor the long ones (%d ms)",
 	   (int)(waiters[0]->fired_ms - start));

@@ -209,6 +209,8 @@ listening_tell(struct process *console, const struct listening *listening)
 static bool
 listeners_able(const struct process *worker)
 {
+	if (!worker)
+		return false;
 	switch (worker->state) {
 	case PROCESS_LEAVING:
 		return false;
@@ -221,23 +223,23 @@ listeners_able(const struct process *worker)
 	return false;
 }
 
-/* slot % workers; what that leaves to somebody unable is spread over those who are able. */
+/* slot % lanes; what that leaves to somebody unable is spread over those who are able. */
 static struct process *
 listeners_owner(struct master *master, unsigned slot)
 {
-	struct process *workers = master->processes + ROW_WORKER, *first = workers + slot % master->workers;
+	struct process *first = master->lanes[slot % master->workers];
 	unsigned able = 0, skip;
 
 	if (listeners_able(first))
 		return first;
 	for (unsigned i = 0; i < master->workers; i++)
-		able += listeners_able(workers + i);
+		able += listeners_able(master->lanes[i]);
 	if (able == 0)
 		return first;
 	skip = slot / master->workers % able;
 	for (unsigned i = 0; i < master->workers; i++)
-		if (listeners_able(workers + i) && skip-- == 0)
-			return workers + i;
+		if (listeners_able(master->lanes[i]) && skip-- == 0)
+			return master->lanes[i];
 	return first;
 }
 
@@ -258,11 +260,15 @@ static void
 listening_deal(struct master *master, struct listening *listening, unsigned slot)
 {
 	struct process *owner = listeners_owner(master, slot);
-	uint64_t bit = UINT64_C(1) << owner->index;
+	uint64_t bit;
 
-	if (!process_alive(owner) || owner->state == PROCESS_LEAVING)
+	if (!owner || !process_alive(owner) || owner->state == PROCESS_LEAVING)
 		return;
+	bit = UINT64_C(1) << owner->index;
 	if (!(listening->served[slot] & bit)) {
+		/* It would not know what to do with a listener of a generation that it never saw. */
+		if (owner->outdated)
+			return;
 		listening_send(owner, listening, slot);
 		listening->served[slot] |= bit;
 	}

@@ -80,24 +80,8 @@ master_pid_file(struct master *master, const char *path)
 		close(fd);
 }
 
-static void
-master_workers(struct master *master, unsigned n)
-{
-	struct process *workers = master->processes + ROW_WORKER;
-	unsigned rows = 0;
-
-	master->workers = n;
-	for (unsigned i = 0; i < BOARD_WORKERS; i++) {
-		workers[i].wanted = i < n;
-		if (i < n || board_process(master->board, ROW_WORKER + i)->spawns > 0)
-			rows = i + 1;
-	}
-	board_set_workers(master->board, rows);
-}
-
-/* Those who are wanted and not there, and the other way round. What a surplus worker serves has been
- * dealt to others before; its connections may take their time. */
-static void
+/* What a surplus worker serves has been dealt to others before; its connections may take their time. */
+void
 master_staff(struct master *master)
 {
 	master_each_process(process, master) {
@@ -109,20 +93,30 @@ master_staff(struct master *master)
 	}
 }
 
+/* There is one place for each of these: the successor comes when the old one has left. */
+static void
+master_replace(struct process *process)
+{
+	if (!process->outdated || !process_alive(process) || process->state == PROCESS_LEAVING)
+		return;
+	log_info("%s is replaced", process->name);
+	supervise_leave(process, false, 0);
+}
+
 void
 master_apply(struct master *master, const struct gen_head *head)
 {
 	struct process *checker = &master->processes[ROW_CHECKER];
 
 	master_limits(master, head);
-	master_workers(master, head->workers);
+	lanes_set(master, head->workers);
 	listeners_settle(master);
 	master_staff(master);
 	/* A right that it gave up needs a new process; health stays on the board meanwhile. */
-	if (head->icmp && process_alive(checker) && !checker->icmp && geteuid() == 0) {
-		log_info("the checker is replaced by one that may send ICMP");
-		supervise_leave(checker, false, 0);
-	}
+	if (head->icmp && process_alive(checker) && !checker->icmp && geteuid() == 0)
+		checker->outdated = true;
+	master_replace(checker);
+	master_replace(&master->processes[ROW_CONSOLE]);
 	if (master->phase == MASTER_RUNNING)
 		master_pid_file(master, head->pid_path);
 }

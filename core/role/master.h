@@ -8,6 +8,7 @@
  *	master_log.c       where the log goes
  *	supervise.c        starting children, their sign of life
  *	supervise_end.c    their death, and when a successor comes
+ *	supervise_lanes.c  which worker serves which share of the slots
  *	reload_loader.c    the loader's life and answer
  *	reload.c           bind everywhere -> switch everywhere, or nothing at all
  *	listeners.c        addresses and their slots, and which worker serves which
@@ -79,6 +80,8 @@ struct process {
 	char name[24];            /* "worker 0" */
 	unsigned row, index;
 	bool wanted;              /* to be started again when it ends */
+	bool outdated;            /* to be replaced; learns no new generation */
+	int takes;                /* worker: the lane that it takes over when it is ready; -1: none */
 	enum process_state state;
 	pid_t pid;
 	int pidfd;                /* signals and waiting: a pid could be somebody else's by then */
@@ -91,7 +94,7 @@ struct process {
 	uint64_t kill_at_ms;      /* 0: no limit to its leaving */
 	unsigned failures;        /* in a row, before READY */
 	uint64_t binding;         /* the generation whose BOUND is awaited; 0: none */
-	bool icmp;                /* started with the right to send it */
+	bool transparent, icmp;   /* started with the right to it */
 	char killed_for[480];     /* why we killed it */
 	struct link holds;
 };
@@ -168,7 +171,8 @@ struct master {
 	struct epoch *current;
 	uint64_t last_number;
 	struct process processes[BOARD_ROWS]; /* by row; the folded row is unused */
-	unsigned workers;         /* wanted */
+	unsigned workers;         /* wanted: lanes in use */
+	struct process *lanes[BOARD_WORKERS]; /* who serves; NULL: nobody, for want of a place */
 	unsigned slots;           /* of each address */
 	struct link listening;
 	struct control_socket door;
@@ -193,6 +197,8 @@ void master_failed(struct master *master); /* the first start: everybody goes, s
 void master_stop(struct master *master, bool graceful);
 /* The phase may have come to its end: called when a child became ready or died. */
 void master_look(struct master *master);
+/* Starts who is wanted and not there; lets go who is there and not wanted. */
+void master_staff(struct master *master);
 /* A generation is in use: limits, listeners, number of workers, pid file. */
 void master_apply(struct master *master, const struct gen_head *head);
 void master_status(struct master *master);
@@ -243,6 +249,13 @@ process_is_worker(const struct process *process)
 {
 	return process->row >= ROW_WORKER;
 }
+
+/* supervise_lanes.c */
+/* So many lanes, each with somebody who is wanted there. */
+void lanes_set(struct master *master, unsigned n);
+/* Places for lanes that have nobody, or somebody outdated. The caller starts who is wanted. */
+void lanes_staff(struct master *master);
+void lanes_ready(struct process *process);
 
 /* supervise_end.c */
 void supervise_ended(struct process *process);

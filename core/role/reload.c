@@ -178,12 +178,35 @@ reload_use_log(struct master *master, struct reload_opened *opened, const struct
 	master_log_use(master, &opened->log);
 }
 
+/* Who learns what comes next: neither those who leave nor those who will be replaced. */
+static bool
+reload_concerns(const struct process *process)
+{
+	return process_alive(process) && !process->outdated &&
+	       (process->state == PROCESS_STARTING || process->state == PROCESS_READY);
+}
+
+/* A right that was given up cannot be had again in the same process: such workers stay with what they
+ * know until their successors are ready. (The checker is simply replaced after the switch.) */
+static void
+reload_outdate(struct master *master, const struct epoch *next)
+{
+	if (geteuid() != 0 || !next->head->transparent)
+		return;
+	master_each_process(process, master) {
+		if (!process_is_worker(process) || process->transparent || !reload_concerns(process))
+			continue;
+		log_info("%s has given up the right that \"snat off\" needs: it is replaced", process->name);
+		process->outdated = true;
+		process_say(process, CONTROL_FORGET, 0, next->number, 0, 0);
+	}
+}
+
 static void
 reload_say_switch(struct master *master, const struct epoch *next)
 {
 	master_each_process(process, master)
-		if (process_alive(process) &&
-		    (process->state == PROCESS_STARTING || process->state == PROCESS_READY))
+		if (reload_concerns(process))
 			process_say(process, CONTROL_SWITCH, 0, next->number, 0, 0);
 }
 
@@ -201,6 +224,7 @@ reload_switch(struct master *master)
 		text_free(&complaints);
 		return;
 	}
+	reload_outdate(master, next);
 	listeners_hand_out(master);
 	reload_say_switch(master, next);
 	/* From here on a child that starts is told this one, and no other. */
@@ -238,33 +262,16 @@ reload_tell(struct process *process)
 	epoch_send(process, process->master->reload.next);
 }
 
-/* A right that was given up cannot be had again in the same process. The checker is simply replaced
- * after the switch; workers have connections. */
-static int
-reload_check(const struct master *master, const struct gen_head *head, struct sy_err *err)
-{
-	if (geteuid() == 0 && head->transparent && !master->current->head->transparent)
-		return sy_fail(err, "\"snat off\" is new in this configuration: it needs a right (CAP_NET_RAW) "
-		                    "that the running workers have given up for good; restart steelyardd once");
-	return 0;
-}
-
 void
 reload_bind(struct master *master, struct epoch *next)
 {
 	struct reload *reload = &master->reload;
-	struct sy_err err;
 
 	reload->next = next;
-	if (reload_check(master, next->head, &err) != 0) {
-		reload_refuse(master, err.text);
-		return;
-	}
 	reload->state = RELOAD_BINDING;
 	reload->deadline_ms = clock_ms() + MASTER_BIND_MS;
 	master_each_process(process, master)
-		if (process_alive(process) &&
-		    (process->state == PROCESS_STARTING || process->state == PROCESS_READY))
+		if (reload_concerns(process))
 			reload_tell(process);
 	reload_look(master);
 }

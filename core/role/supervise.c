@@ -49,7 +49,7 @@ supervise_init(struct master *master)
 		process->master = master;
 		process->row = row;
 		process->index = row >= ROW_WORKER ? row - ROW_WORKER : 0;
-		process->control = process->pidfd = process->outbox.fd = -1;
+		process->control = process->pidfd = process->outbox.fd = process->takes = -1;
 		link_init(&process->holds);
 		ev_timer_init(&process->respawn, supervise_respawn, 0., 0.);
 		if (row >= ROW_WORKER)
@@ -127,9 +127,11 @@ supervise_start(struct process *process)
 	must(!process_alive(process));
 	ev_timer_stop(master->loop, &process->respawn);
 	process->killed_for[0] = '\0';
+	process->outdated = false;
 	process->kill_at_ms = process->ready_ms = process->binding = 0;
 	process->started_ms = clock_ms();
 	process->icmp = master->current->head->icmp;
+	process->transparent = master->current->head->transparent;
 	if (supervise_spawn(process, &err) != 0) {
 		log_err("%s", err.text);
 		supervise_plan_successor(process);
@@ -161,6 +163,7 @@ supervise_ready(struct process *process)
 		log_info("%s is ready (pid %d, %u ms)", process->name, (int)process->pid,
 		         (unsigned)(process->ready_ms - process->started_ms));
 	listeners_deal(master);
+	lanes_ready(process);
 	master_look(master);
 }
 

@@ -125,5 +125,10 @@ supervise_ended(struct process *process)
 	supervise_plan_successor(process);
 	if (master->phase == MASTER_BEGINNING)
 		master_failed(master);
+	if (master->phase == MASTER_RUNNING) {
+		/* A place became free that somebody may wait for. */
+		lanes_staff(master);
+		master_staff(master);
+	}
 	master_look(master);
 }

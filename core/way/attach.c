@@ -263,13 +263,22 @@ attach_switched(struct way *way)
 	}
 }
 
+/* Persistence is cleared by one worker: the table is shared. */
+static bool
+attach_is_first(const struct way *way)
+{
+	for (unsigned row = ROW_WORKER; row < way->row; row++)
+		if (board_process(way->board, row)->pid != 0)
+			return false;
+	return true;
+}
+
 static void
 attach_seat_down(struct way *way, struct seat_run *run)
 {
 	const struct service *service = run->service;
 
-	/* Once is enough: the table is shared. */
-	if (way->child->index == 0 && service->persistence.module)
+	if (service->persistence.module && attach_is_first(way))
 		persist_clear(way->board, way->row, service->id, run->seat->server->id, NULL);
 	list_each_safe(link, &run->conns) {
 		struct conn *conn = container_of(link, struct conn, of_seat);

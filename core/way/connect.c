@@ -273,14 +273,15 @@ connect_step(struct conn *conn)
 		return connect_failed(conn, ETIMEDOUT);
 	if (conn->elsewhere)
 		return connect_failed(conn, EHOSTDOWN);
-	if (!side_open(&conn->server)) {
-		next = connect_start(conn);
-		if (next != WAIT)
-			return next;
-	} else if (!(conn->server.ready & EV_WRITE)) {
-		return WAIT;
+	if (side_open(&conn->server)) {
+		if (!(conn->server.ready & EV_WRITE))
+			return WAIT;
+		/* It took a round trip: the client has had the time to speak. */
+		conn->client.ready |= EV_READ;
 	}
 	next = connect_listen(conn);
+	if (next == WAIT && !side_open(&conn->server))
+		next = connect_start(conn);
 	if (next == WAIT)
 		next = connect_send(conn);
 	if (next == WAIT && !timer_armed(&conn->timer))
