@@ -44,6 +44,11 @@ $made &&= run($_) for (
 	"ip netns exec $router sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0",
 );
 ok($made, 'the network is made') or BAIL_OUT('no network');
+# Neighbours are not found before link-local addresses are known to be unique, a second or two.
+Steelyard::wait_for('addresses to be usable', sub {
+	my $there = join '', map { `ip -n $_ -6 addr show scope link` } $lb, $router;
+	(() = $there =~ /inet6 fe80/g) >= 2 && $there !~ /tentative/;
+});
 
 my @table = (
 	[there => '203.0.113.1', 'up', qr/^icmp 203\.0\.113\.1: echo received$/],
@@ -74,6 +79,31 @@ for my $range ('1 0', '0 2147483647') {
 		$sy->wait_down('there', 's');
 		ok(run("ip -n $router addr add 203.0.113.1/32 dev lo"), 'and comes again');
 		$sy->wait_up('there', 's');
+	};
+}
+
+# One socket serves all probes: what is wrong with one server must not be said of another. All are
+# asked in one go, so that errors are pending on the socket while others are being sent.
+for my $range ('1 0', '0 2147483647') {
+	subtest 'errors belong to their own server, ' . ($range eq '1 0' ? 'raw' : 'ping') => sub {
+		run("ip netns exec $lb sysctl -qw net.ipv4.ping_group_range='$range'");
+		my $many = '';
+		for my $i (1 .. 20) {
+			$many .= "pool a$i { server s 203.0.113.2; }\n"
+				. "virtual-service a$i { listen 127.0.0.1:0; pool a$i; monitor icmp { interval 10m; timeout 2s; fall 1; size @{[ 100 + $i ]}; } }\n"
+				. "pool b$i { server s 203.0.113.1; }\n"
+				. "virtual-service b$i { listen 127.0.0.1:0; pool b$i; monitor icmp { interval 10m; timeout 2s; fall 1; size @{[ 200 + $i ]}; } }\n";
+		}
+		my $sy = Steelyard->start($many, wrap => ['ip', 'netns', 'exec', $lb]);
+		$sy->wait_log(qr/every server was asked once/);
+		for (1 .. 5) {
+			$sy->api('POST', '/v1/checks');
+			sleep 1;
+		}
+		my @checks = @{ $sy->api('GET', '/v1/checks')->{checks} };
+		is_deeply([grep { $_->{service} =~ /^b/ && $_->{state} ne 'up' } @checks], [], 'who answers is up');
+		is_deeply([map { $_->{changes} } grep { $_->{service} =~ /^b/ && $_->{changes} } @checks], [], 'and always was');
+		is_deeply([grep { $_->{service} =~ /^a/ && $_->{why} !~ /no route/ } @checks], [], 'who cannot be reached is down, for the right reason');
 	};
 }
 

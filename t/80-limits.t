@@ -115,6 +115,15 @@ subtest 'no descriptor is left' => sub {
 	$nofile->($before);
 	wait_for('a client to be served again', sub { ask(client($port)) =~ /^s1: / });
 	pass('and when the limit is raised');
+	# Reload and rotation bring descriptors: no reason to die.
+	$nofile->(descriptors($worker));
+	my ($ok, $text) = $sy->reload(conf("# changed\n"));
+	ok(!$ok, 'a reload is refused when a worker has no descriptor left for it');
+	like($text, qr/worker 0: no descriptor is left/, 'in words');
+	kill 'USR1', $sy->{pid};
+	$nofile->($before);
+	wait_for('a reload to be possible again', sub { ($ok) = $sy->reload(conf("# changed again\n")); $ok });
+	is($sy->pid_of('worker'), $worker, 'in the same process');
 	is($crowd->report->{lost}, 0, 'nobody of the first was lost');
 	@crowd = ();
 	$crowd->stop;

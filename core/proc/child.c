@@ -207,6 +207,11 @@ child_take_generation(struct child *child, const struct control_message *message
 	struct generation *generation;
 
 	must(!child_generation(child, message->record.generation));
+	if (message->fds_lost) {
+		child_say(child, CONTROL_BOUND, 0, message->record.generation,
+		          "no descriptor is left in this process");
+		return;
+	}
 	generation = child_bind(child, message, &err);
 	if (!generation) {
 		child_say(child, CONTROL_BOUND, 0, message->record.generation, err.text);
@@ -264,6 +269,10 @@ child_take_log(struct control_message *message)
 {
 	uint64_t value = message->record.value;
 
+	if (message->fds_lost) {
+		log_err("the log stays as it is: no descriptor is left in this process");
+		return;
+	}
 	must(message->n_fds == 1);
 	log_change(message->fds[0], (enum log_target)(value & 0xff),
 	           (enum log_format)(value >> 8 & 0xff), (enum log_level)(value >> 16 & 0xff));
@@ -308,7 +317,11 @@ child_dispatch(struct child *child, struct control_message *message)
 		child_forget(child, record->generation);
 		break;
 	case CONTROL_LISTEN:
-		if (message->n_fds > 0)
+		if (message->fds_lost)
+			log_err("listener %llx slot %llu is not served, its clients wait: no descriptor is "
+			        "left in this process", (unsigned long long)record->id,
+			        (unsigned long long)record->value);
+		else if (message->n_fds > 0)
 			child_listen(child, message);
 		else if (child->ops->message)
 			child->ops->message(child, message);

@@ -136,11 +136,16 @@ control_receive(int fd, struct control_message *out)
 	if (n < 0)
 		return -1;
 	control_take_fds(&header, out);
-	if ((size_t)n < sizeof(out->record) || header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+	/* There is room for all that may be sent, so with room left it was descriptors that ran out. */
+	out->fds_lost = header.msg_flags & MSG_CTRUNC && out->n_fds < CONTROL_FDS;
+	if ((size_t)n < sizeof(out->record) || header.msg_flags & MSG_TRUNC ||
+	    (header.msg_flags & MSG_CTRUNC && !out->fds_lost)) {
 		control_close_fds(out);
 		errno = EBADMSG;
 		return -1;
 	}
+	if (out->fds_lost)
+		control_close_fds(out);
 	out->len = (size_t)n - sizeof(out->record);
 	out->text[out->len] = '\0';
 	return 1;

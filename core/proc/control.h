@@ -86,6 +86,7 @@ struct control_message {
 	char text[CONTROL_TEXT + 1]; /* ends with NUL */
 	int fds[CONTROL_FDS];     /* close-on-exec; the receiver owns them */
 	unsigned n_fds;
+	bool fds_lost;            /* some came, and this process has no descriptor left for them: n_fds is 0 */
 };
 
 /* Sockets: close-on-exec, non-blocking, big buffers. */

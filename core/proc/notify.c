@@ -18,10 +18,12 @@ static struct {
 	struct sockaddr_un to;
 	socklen_t to_len;
 	bool watchdog;
+	char socket[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char watchdog_usec[24];
 } notify_state = { .fd = -1 };
 
 /* Our own children must not speak to systemd in our name. */
-static void
+void
 notify_forget(void)
 {
 	unsetenv("NOTIFY_SOCKET");
@@ -50,11 +52,24 @@ notify_open(void)
 		to->sun_path[0] = '\0';
 	else
 		notify_state.to_len++;
+	memcpy(notify_state.socket, path, len + 1);
+	snprintf(notify_state.watchdog_usec, sizeof(notify_state.watchdog_usec), "%s",
+	         watchdog ? watchdog : "");
 	notify_state.watchdog = watchdog && atoll(watchdog) > 0 && (!pid || atoll(pid) == getpid());
 	notify_state.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (notify_state.fd < 0)
 		log_warn("cannot make a socket for $NOTIFY_SOCKET: %s", strerror(errno));
 	notify_forget();
+}
+
+void
+notify_hand_on(void)
+{
+	if (notify_state.fd < 0)
+		return;
+	setenv("NOTIFY_SOCKET", notify_state.socket, 1);
+	if (notify_state.watchdog)
+		setenv("WATCHDOG_USEC", notify_state.watchdog_usec, 1);
 }
 
 bool

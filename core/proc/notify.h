@@ -6,6 +6,9 @@
 #include <stdbool.h>
 
 void notify_open(void);     /* remembers the socket and takes it out of the environment */
+/* Puts it back for a program that takes our place, or out again when that failed. */
+void notify_hand_on(void);
+void notify_forget(void);
 bool notify_watchdog(void); /* WATCHDOG=1 is expected from time to time */
 /* Does nothing when nobody wants to know. */
 __attribute__((format(printf, 1, 2))) void notify(const char *format, ...);

@@ -88,6 +88,13 @@ spawn_run(const char *path, posix_spawn_file_actions_t *actions, char *const *ar
 pid_t
 spawn_role(const char *title, const char *const *args, const int *fds, unsigned n, struct sy_err *err)
 {
+	return spawn_image("/proc/self/exe", title, args, fds, n, err);
+}
+
+pid_t
+spawn_image(const char *path, const char *title, const char *const *args, const int *fds, unsigned n,
+            struct sy_err *err)
+{
 	posix_spawn_file_actions_t actions;
 	char *argv[SPAWN_ARGS];
 	int use[SPAWN_MOST_FDS], moved[SPAWN_MOST_FDS];
@@ -117,7 +124,7 @@ spawn_role(const char *title, const char *const *args, const int *fds, unsigned 
 		if (error)
 			sy_fail(err, "cannot prepare the start of \"%s\": %s", title, strerror(error));
 		else
-			pid = spawn_run("/proc/self/exe", &actions, argv, environ, err);
+			pid = spawn_run(path, &actions, argv, environ, err);
 		posix_spawn_file_actions_destroy(&actions);
 	}
 	for (unsigned i = 0; i < done; i++)

@@ -22,6 +22,10 @@ enum spawn_fd {
 pid_t spawn_role(const char *title, const char *const *args, const int *fds, unsigned n,
                  struct sy_err *err);
 
+/* The same, but of another file: what is installed now, for an upgrade. */
+pid_t spawn_image(const char *path, const char *title, const char *const *args, const int *fds,
+                  unsigned n, struct sy_err *err);
+
 /* Starts a program for a monitor: absolute path, no shell, its own process group, /dev/null on 0,
  * `out` (or /dev/null when -1) on 1 and 2, the environment given. */
 pid_t spawn_program(const char *const *argv, const char *const *env, int out, struct sy_err *err);

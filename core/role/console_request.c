@@ -1,4 +1,5 @@
 /* The life of a request that reached a handler: answered at once, or after others were asked. */
+#define _GNU_SOURCE 1
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,18 +28,34 @@ request_text(struct request *request, char *text)
 	request->text = text;
 }
 
+/* What was asked for may be no UTF-8, and is quoted in the answer. */
+static json_t *
+request_string(const char *words)
+{
+	json_t *string = json_string(words);
+	struct text plain = { 0 };
+
+	if (string)
+		return string;
+	text_plain(&plain, words, strlen(words));
+	string = json_string(plain.at);
+	text_free(&plain);
+	return string;
+}
+
 void
 request_error(struct request *request, unsigned status, const char *format, ...)
 {
-	char words[1024];
+	char *words = NULL;
 	va_list args;
 
 	must(request->status == 0);
 	va_start(args, format);
-	vsnprintf(words, sizeof(words), format, args);
+	must(vasprintf(&words, format, args) >= 0);
 	va_end(args);
 	request->status = status;
-	request->answer = json_pack("{s:s}", "error", words);
+	request->answer = json_pack("{s:o}", "error", request_string(words));
+	free(words);
 }
 
 const char *
@@ -117,11 +134,35 @@ request_gather(struct request *request, const struct control_message *message)
 	}
 }
 
+/* What the master says at the end: all of it is in the descriptor when it is long. Ends without a
+ * newline. */
+static char *
+request_words(const struct control_message *message)
+{
+	size_t len = message->len;
+	struct sy_err err;
+	char *map = NULL, *words;
+
+	if (message->n_fds && message->fds[0] >= 0)
+		map = memfd_map(message->fds[0], 0, &len, &err);
+	if (!map)
+		len = message->len;
+	words = must_alloc(len + 1);
+	memcpy(words, map ? map : message->text, len);
+	if (map)
+		munmap(map, len);
+	while (len > 0 && words[len - 1] == '\n')
+		len--;
+	words[len] = '\0';
+	return words;
+}
+
 void
 requests_message(struct console *console, struct control_message *message)
 {
 	list_each_safe(link, &console->waiting) {
 		struct request *request = container_of(link, struct request, link);
+		char *words;
 
 		if (request->question != message->record.id)
 			continue;
@@ -129,7 +170,9 @@ requests_message(struct console *console, struct control_message *message)
 			request_gather(request, message);
 			return;
 		}
-		request->done(request, message->record.flags & CONTROL_OK, message->text);
+		words = request_words(message);
+		request->done(request, message->record.flags & CONTROL_OK, words);
+		free(words);
 		request_go_on(request);
 		entrances_run(console);
 		return;

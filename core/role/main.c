@@ -20,6 +20,7 @@ static const struct role roles[] = {
 	{ "worker", worker_main },
 	{ "checker", checker_main },
 	{ "console", console_main },
+	{ "upgrade", upgrade_main },
 };
 
 static const char main_usage[] =
@@ -33,7 +34,8 @@ static const char main_usage[] =
 	"  -V         print the version\n"
 	"  --manual   print the reference of all directives (mdoc)\n"
 	"\n"
-	"Signals: TERM, INT stop now; QUIT stop gracefully; HUP reload; USR1 reopen the log.\n";
+	"Signals: TERM, INT stop now; QUIT stop gracefully; HUP reload; USR1 reopen the log;\n"
+	"USR2 upgrade to the program that is installed now.\n";
 
 /* argv[0] is the title that ps shows; the first word behind the prefix is the role. Without the
  * prefix we were started by a person or by init: the master. */
@@ -122,6 +124,7 @@ main(int argc, char **argv)
 	struct options options = {
 		.config = SYSCONFDIR "/steelyard/steelyard.conf",
 		.module_dir = MODULEDIR,
+		.argv = argv,
 	};
 	const struct role *role;
 	int status;

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "proc/notify.h"
+#include "role/upgrade.h"
 
 enum {
 	MASTER_FDS = 512,         /* beside the listeners: children, pidfds, modules, log */
@@ -106,16 +107,12 @@ master_replace(struct process *process)
 void
 master_apply(struct master *master, const struct gen_head *head)
 {
-	struct process *checker = &master->processes[ROW_CHECKER];
-
 	master_limits(master, head);
 	lanes_set(master, head->workers);
 	listeners_settle(master);
 	master_staff(master);
-	/* A right that it gave up needs a new process; health stays on the board meanwhile. */
-	if (head->icmp && process_alive(checker) && !checker->icmp && geteuid() == 0)
-		checker->outdated = true;
-	master_replace(checker);
+	/* Health stays on the board meanwhile. */
+	master_replace(&master->processes[ROW_CHECKER]);
 	master_replace(&master->processes[ROW_CONSOLE]);
 	if (master->phase == MASTER_RUNNING)
 		master_pid_file(master, head->pid_path);
@@ -319,8 +316,8 @@ master_signal(struct ev_loop *loop, struct ev_signal *watcher, int events)
 		master_rotate(master);
 		break;
 	default:
-		log_warn("SIGUSR2: this version cannot replace its own program in place; install the new one and "
-		         "restart");
+		log_info("SIGUSR2: upgrading");
+		upgrade_ask(master);
 	}
 }
 
@@ -328,6 +325,8 @@ static void
 master_signals(struct master *master)
 {
 	static const int numbers[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 };
+
+	sigset_t none;
 
 	_Static_assert(sizeof(numbers) / sizeof(numbers[0]) <=
 	               sizeof(master->signals) / sizeof(master->signals[0]), "one watcher each");
@@ -338,6 +337,9 @@ master_signals(struct master *master)
 		ev_signal_start(master->loop, &master->signals[i]);
 	}
 	must_catch_signals();
+	/* An upgrade came with all of them blocked. */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 static void
@@ -350,6 +352,7 @@ master_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 	if (master->board)
 		supervise_tick(master, now_ms);
 	reload_tick(master, now_ms);
+	upgrade_tick(master, now_ms);
 	console_expire(master, now_ms);
 	if (notify_watchdog())
 		notify("WATCHDOG=1");
@@ -373,6 +376,7 @@ master_init(struct master *master, const struct options *options)
 	link_init(&master->questions);
 	supervise_init(master);
 	reload_init(master);
+	upgrade_init(master);
 	master->last_tick_ms = clock_ms();
 	ev_timer_init(&master->tick, master_tick, 1., 1.);
 	ev_timer_start(master->loop, &master->tick);
@@ -382,6 +386,7 @@ static void
 master_free(struct master *master)
 {
 	reload_free(master);
+	upgrade_free(master);
 	listeners_close(master);
 	door_close(&master->door);
 	master_remove_pid_file(master);
@@ -401,12 +406,18 @@ int
 master_main(const struct options *options)
 {
 	struct master *master = must_alloc(sizeof(*master));
-	int status;
+	int status, state = upgrade_fd();
+	struct sy_err err;
 
 	umask(022);
 	notify_open();
 	master_init(master, options);
 	master_signals(master);
+	if (state >= 0 && upgrade_adopt(master, state, &err) != 0) {
+		log_err("%s", err.text);
+		return EXIT_FAILURE;
+	}
+	/* After an upgrade, too: it brings the new program's own generation, and new children for it. */
 	reload_ask(master, 0);
 	ev_run(master->loop, 0);
 	log_info("the end");

@@ -6,6 +6,8 @@
  *	master_records.c   what children say, and who may say it
  *	master_console.c   commands and questions of the console
  *	master_log.c       where the log goes
+ *	master_upgrade.c   SIGUSR2: another program in the same process; see upgrade.h
+ *	master_adopt.c     the other program's half
  *	supervise.c        starting children, their sign of life
  *	supervise_end.c    their death, and when a successor comes
  *	supervise_lanes.c  which worker serves which share of the slots
@@ -74,13 +76,16 @@ enum process_state {
 	PROCESS_LEAVING,          /* told to stop */
 };
 
+#define PROCESS_TOO_OLD UINT64_MAX
+
 /* A place for a child. Successors fill the same place: same row, same slots. */
 struct process {
 	struct master *master;
 	char name[24];            /* "worker 0" */
 	unsigned row, index;
 	bool wanted;              /* to be started again when it ends */
-	bool outdated;            /* to be replaced; learns no new generation */
+	uint64_t outdated;        /* to be replaced, and learns no new generation: the number of the one that it
+	                             cannot use, or PROCESS_TOO_OLD for good; 0: not so */
 	int takes;                /* worker: the lane that it takes over when it is ready; -1: none */
 	enum process_state state;
 	pid_t pid;
@@ -137,6 +142,13 @@ struct reload {
 	struct text said;         /* by the loader: warnings, or why it refused */
 };
 
+/* The new program, looking at what it would take over. */
+struct upgrade {
+	int pidfd;                /* -1: nobody looks */
+	struct ev_io ended;
+	uint64_t until_ms;
+};
+
 enum master_phase {
 	MASTER_BEGINNING,         /* any failure ends it all */
 	MASTER_RUNNING,
@@ -178,6 +190,8 @@ struct master {
 	struct control_socket door;
 	char pid_path[GEN_PATH];
 	struct reload reload;
+	struct upgrade upgrade;
+	char program[GEN_PATH];   /* our file, as it was called at the start */
 	struct link questions;
 	uint64_t last_question;
 	struct ev_timer tick;
@@ -211,6 +225,12 @@ int master_log_rotate(struct master *master, struct sy_err *err);
 void master_log_level(struct master *master, enum log_level level);
 void master_log_tell(struct process *process);
 
+/* master_upgrade.c */
+void upgrade_init(struct master *master);
+void upgrade_free(struct master *master);
+void upgrade_ask(struct master *master);
+void upgrade_tick(struct master *master, uint64_t now_ms);
+
 /* master_epoch.c */
 struct epoch *epoch_new(struct master *master, struct control_message *loaded, struct sy_err *err);
 void epoch_hold(struct process *process, struct epoch *epoch);
@@ -237,6 +257,8 @@ void console_expire(struct master *master, uint64_t now_ms);
 /* supervise.c */
 void supervise_init(struct master *master);
 void supervise_start(struct process *process);
+/* Its control socket, and its end. */
+void supervise_watch(struct process *process);
 void supervise_ready(struct process *process);
 /* Told to stop; killed after grace_ms + MASTER_STOP_MS, unless 0 and graceful. */
 void supervise_leave(struct process *process, bool graceful, uint64_t grace_ms);

@@ -30,10 +30,11 @@ epoch_check(const struct gen_head *head, unsigned n_fds, bool secrets, struct sy
 	return 0;
 }
 
+/* All but the generation itself, which an upgraded master would want to map again. */
 static void
 epoch_close(struct epoch *epoch)
 {
-	for (unsigned i = 0; epoch->open && i < epoch->n_fds; i++)
+	for (unsigned i = 1; epoch->open && i < epoch->n_fds; i++)
 		close(epoch->fds[i]);
 	epoch->open = false;
 }
@@ -42,6 +43,7 @@ static void
 epoch_free(struct epoch *epoch)
 {
 	epoch_close(epoch);
+	close(epoch->fds[0]);
 	list_remove(&epoch->link);
 	if (epoch->map && epoch->len > 0)
 		munmap(epoch->map, epoch->len);

@@ -118,6 +118,8 @@ records_from(struct process *process)
 	got = control_receive(process->control, message);
 	if (got < 0 && errno == EAGAIN)
 		return false;
+	if (got > 0 && message->fds_lost)
+		log_err("what %s sent is lost: no descriptor is left in the master", process->name);
 	if (got > 0 && records_allowed(process, message->record.type)) {
 		records_dispatch(process, message);
 		control_close_fds(message);

@@ -22,6 +22,7 @@ enum {
 	ECHO_HEAD = 8,
 	ECHO_MOST = 1472,           /* bytes of the module in one packet */
 	ECHO_AT_ONCE = 64,
+	ECHO_TRIES = 16,            /* to send one packet, while errors of others are in the way */
 	ECHO_V4 = 0, ECHO_V6, ECHO_FAMILIES,
 };
 
@@ -120,8 +121,9 @@ echo_skip_ip6(const struct echo_socket *socket, const uint8_t *at, size_t len)
 	return socket->raw && socket->six && len > 40 && at[0] >> 4 == 6 && at[6] == IPPROTO_ICMPV6 ? 40 : 0;
 }
 
-static void
-echo_error(const struct echo_socket *socket)
+/* One entry of the error queue. False: there is none. *whose is the probe that it is about, or NULL. */
+static bool
+echo_error(const struct echo_socket *socket, struct probe **whose, int *error)
 {
 	uint8_t bytes[512], control[512];
 	struct iovec iov = { bytes, sizeof(bytes) };
@@ -129,25 +131,45 @@ echo_error(const struct echo_socket *socket)
 		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control),
 	};
 	ssize_t n = recvmsg(socket->fd, &message, MSG_ERRQUEUE);
+	size_t skip;
 
+	*whose = NULL;
 	if (n < 0)
-		return;
+		return false;
+	skip = echo_skip_ip6(socket, bytes, (size_t)n);
 	for (struct cmsghdr *at = CMSG_FIRSTHDR(&message); at; at = CMSG_NXTHDR(&message, at)) {
 		struct sock_extended_err what;
-		struct probe *probe;
-		size_t skip = echo_skip_ip6(socket, bytes, (size_t)n);
 
 		if (at->cmsg_type != (socket->six ? IPV6_RECVERR : IP_RECVERR) ||
 		    at->cmsg_len < CMSG_LEN(sizeof(what)))
 			continue;
 		memcpy(&what, CMSG_DATA(at), sizeof(what));
-		probe = echo_probe(socket, bytes + skip, (size_t)n - skip,
-		                   socket->six ? ICMPV6_ECHO_REQUEST : ICMP_ECHO, NULL);
-		if (probe) {
-			probe_error(probe, "echo", (int)what.ee_errno);
-			return;
-		}
+		*whose = echo_probe(socket, bytes + skip, (size_t)n - skip,
+		                    socket->six ? ICMPV6_ECHO_REQUEST : ICMP_ECHO, NULL);
+		*error = (int)what.ee_errno;
+		break;
 	}
+	return true;
+}
+
+/* The socket is everybody's: the kernel tells an error of one probe to whoever calls next, be it to
+ * send another. So no error of a call is believed before the queue is empty, which says whose each
+ * is. What is found about `sending` is left to the caller, in *own. Returns how many there were. */
+static unsigned
+echo_errors(const struct echo_socket *socket, const struct probe *sending, int *own)
+{
+	struct probe *whose;
+	unsigned n = 0;
+	int error = 0;
+
+	while (n < ECHO_SLOTS && echo_error(socket, &whose, &error)) {
+		n++;
+		if (whose && whose == sending)
+			*own = error;
+		else if (whose)
+			probe_error(whose, "echo", error);
+	}
+	return n;
 }
 
 static void
@@ -155,6 +177,7 @@ echo_ready(struct ev_loop *loop, struct ev_io *io, int events)
 {
 	struct echo_socket *socket = container_of(io, struct echo_socket, io);
 	struct probes *engine = socket->echo->engine;
+	int own = 0;
 
 	(void)loop, (void)events;
 	for (int i = 0; i < ECHO_AT_ONCE; i++) {
@@ -165,10 +188,14 @@ echo_ready(struct ev_loop *loop, struct ev_io *io, int events)
 		struct probe *probe;
 		size_t skip;
 
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		/* Woken, and nothing to read: then it is the queue of errors that woke us. */
+		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+			if (i == 0)
+				echo_errors(socket, NULL, &own);
 			return;
+		}
 		if (n < 0) {
-			echo_error(socket);
+			echo_errors(socket, NULL, &own);
 			continue;
 		}
 		skip = echo_skip_ip(socket, at, (size_t)n);
@@ -255,43 +282,76 @@ probe_echo_free(struct probes *engine)
 	engine->echo = NULL;
 }
 
-static void
-icmp_send(struct probe *probe)
+/* 0, or the error that is this probe's own. */
+static int
+echo_transmit(struct probe *probe, const uint8_t *packet, size_t len)
 {
-	struct probe_echo *echo = probe->engine->echo;
 	bool six = probe->question->to.family == SY_IPV6;
-	uint8_t *packet = (uint8_t *)probe->engine->scratch;
-	size_t len = probe->out.len < ECHO_MOST ? probe->out.len : ECHO_MOST;
+	const struct echo_socket *socket = &probe->engine->echo->sockets[six ? ECHO_V6 : ECHO_V4];
 	struct sockaddr_storage name;
 	struct sy_addr to = probe->question->to;
 	socklen_t name_len;
-	uint16_t sum;
+	int error = 0;
 
-	if (!probe->echoing)
-		for (unsigned i = 0; i < ECHO_SLOTS && !probe->echoing; i++) {
-			probe->echo = echo->next++;
-			if (echo->slots[probe->echo % ECHO_SLOTS])
-				continue;
-			echo->slots[probe->echo % ECHO_SLOTS] = probe;
-			probe->echoing = true;
-		}
+	to.port = 0;
+	name_len = socket_name(&to, &name);
+	for (int tries = 0; tries < ECHO_TRIES; tries++) {
+		int own = 0;
+
+		if (sendto(socket->fd, packet, len, MSG_NOSIGNAL, (struct sockaddr *)&name, name_len) >= 0)
+			return 0;
+		error = errno;
+		if (error == EINTR)
+			continue;
+		/* Nothing in the queue, and it is not the first time: nobody else's. */
+		if (!echo_errors(socket, probe, &own) && tries > 0)
+			return error;
+		if (own)
+			return own;
+	}
+	/* Errors of others come faster than this can be sent: that says nothing about this server. */
+	return EAGAIN;
+}
+
+static void
+icmp_number(struct probe *probe)
+{
+	struct probe_echo *echo = probe->engine->echo;
+
+	for (unsigned i = 0; i < ECHO_SLOTS && !probe->echoing; i++) {
+		probe->echo = echo->next++;
+		if (echo->slots[probe->echo % ECHO_SLOTS])
+			continue;
+		echo->slots[probe->echo % ECHO_SLOTS] = probe;
+		probe->echoing = true;
+	}
 	must(probe->echoing);
+}
+
+static void
+icmp_send(struct probe *probe)
+{
+	bool six = probe->question->to.family == SY_IPV6;
+	uint16_t id = probe->engine->echo->id, sum;
+	size_t len = probe->out.len < ECHO_MOST ? probe->out.len : ECHO_MOST;
+	uint8_t packet[ECHO_HEAD + ECHO_MOST];
+	int error;
+
+	icmp_number(probe);
 	memset(packet, 0, ECHO_HEAD);
 	packet[0] = six ? ICMPV6_ECHO_REQUEST : ICMP_ECHO;
-	packet[4] = (uint8_t)(echo->id >> 8);
-	packet[5] = (uint8_t)echo->id;
+	packet[4] = (uint8_t)(id >> 8);
+	packet[5] = (uint8_t)id;
 	packet[6] = (uint8_t)(probe->echo >> 8);
 	packet[7] = (uint8_t)probe->echo;
 	memcpy(packet + ECHO_HEAD, probe->out.at, len);
 	sum = six ? 0 : echo_checksum(packet, ECHO_HEAD + len); /* of ICMPv6: by the kernel */
 	packet[2] = (uint8_t)(sum >> 8);
 	packet[3] = (uint8_t)sum;
-	to.port = 0;
-	name_len = socket_name(&to, &name);
 	probe->out.len = 0;
-	if (sendto(echo->sockets[six ? ECHO_V6 : ECHO_V4].fd, packet, ECHO_HEAD + len, MSG_NOSIGNAL,
-	           (struct sockaddr *)&name, name_len) < 0)
-		probe_error(probe, "echo", errno);
+	error = echo_transmit(probe, packet, ECHO_HEAD + len);
+	if (error)
+		probe_error(probe, "echo", error);
 }
 
 static void

@@ -94,6 +94,8 @@ reload_refuse(struct master *master, const char *words)
 	listeners_undo(master);
 	master_each_process(process, master) {
 		process->binding = 0;
+		if (next && process->outdated == next->number)
+			process->outdated = 0;
 		if (next && process_alive(process))
 			list_each(link, &process->holds)
 				if (container_of(link, struct hold, link)->epoch == next) {
@@ -186,22 +188,6 @@ reload_concerns(const struct process *process)
 	       (process->state == PROCESS_STARTING || process->state == PROCESS_READY);
 }
 
-/* A right that was given up cannot be had again in the same process: such workers stay with what they
- * know until their successors are ready. (The checker is simply replaced after the switch.) */
-static void
-reload_outdate(struct master *master, const struct epoch *next)
-{
-	if (geteuid() != 0 || !next->head->transparent)
-		return;
-	master_each_process(process, master) {
-		if (!process_is_worker(process) || process->transparent || !reload_concerns(process))
-			continue;
-		log_info("%s has given up the right that \"snat off\" needs: it is replaced", process->name);
-		process->outdated = true;
-		process_say(process, CONTROL_FORGET, 0, next->number, 0, 0);
-	}
-}
-
 static void
 reload_say_switch(struct master *master, const struct epoch *next)
 {
@@ -224,7 +210,6 @@ reload_switch(struct master *master)
 		text_free(&complaints);
 		return;
 	}
-	reload_outdate(master, next);
 	listeners_hand_out(master);
 	reload_say_switch(master, next);
 	/* From here on a child that starts is told this one, and no other. */
@@ -262,6 +247,23 @@ reload_tell(struct process *process)
 	epoch_send(process, process->master->reload.next);
 }
 
+/* A right that was given up cannot be had again in the same process. Such ones stay with what they
+ * know; they are replaced after the switch. */
+static void
+reload_outdate(struct master *master, const struct epoch *next)
+{
+	master_each_process(process, master) {
+		bool lacks = process_is_worker(process) ? next->head->transparent && !process->transparent
+		                                        : next->head->icmp && !process->icmp;
+
+		if (geteuid() != 0 || !lacks || process->row == ROW_CONSOLE || !reload_concerns(process))
+			continue;
+		log_info("%s has given up a right that generation %" PRIu64 " needs: it will be replaced",
+		         process->name, next->number);
+		process->outdated = next->number;
+	}
+}
+
 void
 reload_bind(struct master *master, struct epoch *next)
 {
@@ -270,6 +272,7 @@ reload_bind(struct master *master, struct epoch *next)
 	reload->next = next;
 	reload->state = RELOAD_BINDING;
 	reload->deadline_ms = clock_ms() + MASTER_BIND_MS;
+	reload_outdate(master, next);
 	master_each_process(process, master)
 		if (reload_concerns(process))
 			reload_tell(process);

@@ -45,7 +45,9 @@ reload_loader_says(struct master *master)
 		return;
 	if (got > 0 && !reload->answered) {
 		reload->answered = true;
-		if (message->record.type == CONTROL_LOADED) {
+		if (message->fds_lost) {
+			text_puts(&reload->said, "no descriptor is left in the master\n");
+		} else if (message->record.type == CONTROL_LOADED) {
 			reload->next = epoch_new(master, message, &err);
 			text_puts(&reload->said, reload->next ? message->text : err.text);
 		} else if (message->record.type == CONTROL_REFUSED) {

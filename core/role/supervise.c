@@ -119,6 +119,19 @@ supervise_introduce(struct process *process)
 }
 
 void
+supervise_watch(struct process *process)
+{
+	struct ev_loop *loop = process->master->loop;
+
+	outbox_open(&process->outbox, loop, process->control);
+	ev_io_init(&process->readable, supervise_readable, process->control, EV_READ);
+	if (process->control >= 0)
+		ev_io_start(loop, &process->readable);
+	ev_io_init(&process->ended, supervise_has_ended, process->pidfd, EV_READ);
+	ev_io_start(loop, &process->ended);
+}
+
+void
 supervise_start(struct process *process)
 {
 	struct master *master = process->master;
@@ -127,7 +140,7 @@ supervise_start(struct process *process)
 	must(!process_alive(process));
 	ev_timer_stop(master->loop, &process->respawn);
 	process->killed_for[0] = '\0';
-	process->outdated = false;
+	process->outdated = 0;
 	process->kill_at_ms = process->ready_ms = process->binding = 0;
 	process->started_ms = clock_ms();
 	process->icmp = master->current->head->icmp;
@@ -139,11 +152,7 @@ supervise_start(struct process *process)
 	}
 	process->state = PROCESS_STARTING;
 	board_process(master->board, process->row)->pid = (uint32_t)process->pid;
-	outbox_open(&process->outbox, master->loop, process->control);
-	ev_io_init(&process->readable, supervise_readable, process->control, EV_READ);
-	ev_io_start(master->loop, &process->readable);
-	ev_io_init(&process->ended, supervise_has_ended, process->pidfd, EV_READ);
-	ev_io_start(master->loop, &process->ended);
+	supervise_watch(process);
 	log_debug("%s started (pid %d)", process->name, (int)process->pid);
 	supervise_introduce(process);
 }
