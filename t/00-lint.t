@@ -60,6 +60,7 @@ my @fork;
 for my $file (grep { /\.c$/ } @files) {
 	my $text = slurp($file);
 	$text =~ s{/\*.*?\*/}{}gs;
+	$text =~ s/\bexecve?\s*\(//g if $file eq 'core/role/master_upgrade.c'; # the master by itself, in place
 	push @fork, "$file: $1" while $text =~ /\b(v?fork|daemon|system|popen|exec[vl]p?e?)\s*\(/g;
 	push @fork, "$file: posix_spawn" if $text =~ /\bposix_spawnp?\s*\(/ && $file ne 'core/proc/spawn.c';
 }

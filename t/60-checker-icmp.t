@@ -103,7 +103,10 @@ for my $range ('1 0', '0 2147483647') {
 		my @checks = @{ $sy->api('GET', '/v1/checks')->{checks} };
 		is_deeply([grep { $_->{service} =~ /^b/ && $_->{state} ne 'up' } @checks], [], 'who answers is up');
 		is_deeply([map { $_->{changes} } grep { $_->{service} =~ /^b/ && $_->{changes} } @checks], [], 'and always was');
-		is_deeply([grep { $_->{service} =~ /^a/ && $_->{why} !~ /no route/ } @checks], [], 'who cannot be reached is down, for the right reason');
+		my @lost = grep { $_->{service} =~ /^a/ } @checks;
+		is(scalar(grep { $_->{state} eq 'down' } @lost), 20, 'who cannot be reached is down');
+		# The router tells only some of the senders: it limits how many errors it sends.
+		ok(scalar(grep { $_->{why} =~ /no route/ } @lost), 'and who was told by the router says so');
 	};
 }
 
@@ -111,14 +114,15 @@ subtest 'added later' => sub {
 	run("ip netns exec $lb sysctl -qw net.ipv4.ping_group_range='1 0'");
 	my $tcp = $conf =~ s/monitor icmp \{ /monitor tcp { port 1; /gr;
 	my $sy = Steelyard->start($tcp, wrap => ['ip', 'netns', 'exec', $lb]);
+	$sy->wait_down('there', 's');
+	my $before = $sy->pid_of('checker');
 	my ($ok, $text) = $sy->reload($conf);
-	ok(!$ok, 'a checker that started without the capability cannot begin to ping');
-	like($text, qr/monitor icmp: no socket for ICMP can be opened \(\w.*\): allow it with "sysctl net\.ipv4\.ping_group_range/,
-		'and says what to do');
-	run("ip netns exec $lb sysctl -qw net.ipv4.ping_group_range='0 2147483647'");
-	($ok, $text) = $sy->reload($conf);
-	ok($ok, 'that helps') or diag $text;
+	ok($ok, 'a reload that brings the first icmp monitor') or diag $text;
 	$sy->wait_up('there', 's');
+	isnt($sy->pid_of('checker'), $before, 'a checker that kept the right to ping took over');
+	($ok, $text) = $sy->reload($tcp);
+	ok($ok, 'and without again') or diag $text;
+	$sy->wait_down('there', 's');
 };
 
 done_testing;

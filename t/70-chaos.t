@@ -238,8 +238,8 @@ subtest 'the first start crashes' => sub {
 
 subtest 'last words' => sub {
 	my $pid = $sy->pid_of('worker', 1);
-	kill 'SEGV', $pid;
-	$sy->wait_log(qr/worker 1 \(pid $pid\) ended: (?:killed by signal 11|exit status) .*last words: killed by SIGSEGV/);
+	kill 'ILL', $pid; # a sanitizer keeps its hands off this one
+	$sy->wait_log(qr/worker 1 \(pid $pid\) ended: killed by signal 4.*last words: killed by SIGILL/);
 	pass('the master prints what a dying process wrote');
 };
 

@@ -18,6 +18,7 @@
 #define LOG_LINE_SIZE 4096
 #define LOG_BODY_MOST (LOG_LINE_SIZE - 256) /* the rest is time, host, level, who */
 #define LOG_BUFFER_SIZE 32768               /* a body before it is cut, each byte escaped */
+#define LOG_GATHER_SIZE 32768               /* written at once; into a pipe, LOG_LINE_SIZE */
 #define LOG_FACILITY (3 << 3)               /* daemon */
 
 enum log_frame {
@@ -46,6 +47,11 @@ static struct {
 	enum log_level last_level;
 	uint64_t repeats;            /* of `last`, not told yet */
 	uint64_t told_ms;
+	bool gathers;                /* lines of events wait for log_flush() */
+	bool gather_this;            /* the line that is being made does */
+	struct text gathered;        /* such lines, whole */
+	uint64_t second;             /* that `clock` stands for */
+	char clock[24];
 } log_out = { .sink = { .fd = 2, .own = -1 }, .most = LOG_LEVEL_INFO };
 
 static const char *const log_words[] = { "err", "warn", "info", "debug" };
@@ -75,6 +81,18 @@ log_prepare(int fd)
 	log_out.open = true;
 }
 
+static void
+log_failed(ssize_t n)
+{
+	if (n > 0)
+		log_out.torn = true;
+	if (n < 0)
+		log_out.lost_errno = errno;
+	else
+		log_out.lost_errno =
+		    log_out.sink.own < 0 && log_out.sink.way == SINK_WRITE ? ENOSPC : EAGAIN;
+}
+
 /* Half a line on a full disk is a lost line; the next one starts with a newline then. */
 static bool
 log_write(const char *line, size_t len)
@@ -85,13 +103,7 @@ log_write(const char *line, size_t len)
 		log_out.torn = false;
 		return true;
 	}
-	if (n > 0)
-		log_out.torn = true;
-	if (n < 0)
-		log_out.lost_errno = errno;
-	else
-		log_out.lost_errno =
-		    log_out.sink.own < 0 && log_out.sink.way == SINK_WRITE ? ENOSPC : EAGAIN;
+	log_failed(n);
 	return false;
 }
 
@@ -101,13 +113,21 @@ static void
 log_time(struct text *line, const char *after)
 {
 	uint64_t now = clock_wall_ms();
-	time_t seconds = (time_t)(now / 1000);
-	struct tm utc;
-	char text[32];
+	unsigned ms = (unsigned)(now % 1000);
+	char fraction[] = { '.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10),
+		            (char)('0' + ms % 10), 'Z', '\0' };
 
-	gmtime_r(&seconds, &utc);
-	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%S", &utc);
-	text_printf(line, "%s.%03uZ%s", text, (unsigned)(now % 1000), after);
+	if (now / 1000 != log_out.second) {
+		time_t seconds = (time_t)(now / 1000);
+		struct tm utc;
+
+		gmtime_r(&seconds, &utc);
+		strftime(log_out.clock, sizeof(log_out.clock), "%Y-%m-%dT%H:%M:%S", &utc);
+		log_out.second = now / 1000;
+	}
+	text_puts(line, log_out.clock);
+	text_puts(line, fraction);
+	text_puts(line, after);
 }
 
 /* Month names must be English, so no strftime. */
@@ -149,10 +169,13 @@ log_frame_line(enum log_level level, const char *body, size_t len)
 	} else {
 		if (log_out.frame == LOG_FRAME_TIME) {
 			log_time(line, " ");
-			text_printf(line, "%s ", log_words[level]);
+			text_puts(line, log_words[level]);
+			text_puts(line, " ");
 		}
-		if (log_out.who[0])
-			text_printf(line, "%s: ", log_out.who);
+		if (log_out.who[0]) {
+			text_puts(line, log_out.who);
+			text_puts(line, ": ");
+		}
 	}
 	text_add(line, body, len);
 	if (json)
@@ -161,10 +184,51 @@ log_frame_line(enum log_level level, const char *body, size_t len)
 		text_puts(line, "\n");
 }
 
+/* A line that was not written to its end is lost. */
+static void
+log_write_gathered(void)
+{
+	struct text *text = &log_out.gathered;
+	bool mends = text->len > 0 && text->at[0] == '\n';
+	ssize_t n;
+
+	if (text->len == 0)
+		return;
+	n = sink_write(&log_out.sink, text->at, text->len);
+	if (n < (ssize_t)text->len) {
+		uint64_t lost = 0;
+
+		for (size_t i = n > 0 ? (size_t)n : mends; i < text->len; i++)
+			lost += text->at[i] == '\n';
+		log_failed(n);
+		log_out.torn = n > 0 ? text->at[n - 1] != '\n' : mends;
+		log_out.lost += lost;
+		log_out.lost_untold += lost;
+	}
+	text->len = 0;
+}
+
+static void
+log_put_gathered(void)
+{
+	size_t most = log_out.sink.way == SINK_WRITE && log_out.sink.own < 0 ? LOG_GATHER_SIZE
+									       : LOG_LINE_SIZE;
+
+	if (log_out.gathered.len + log_out.line.len > most)
+		log_write_gathered();
+	text_add(&log_out.gathered, log_out.line.at, log_out.line.len);
+	log_out.torn = false; /* this line begins with what mends it */
+}
+
 static bool
 log_put(enum log_level level, const char *body, size_t len)
 {
 	log_frame_line(level, body, len);
+	if (log_out.gather_this) {
+		log_put_gathered();
+		return true;
+	}
+	log_write_gathered();
 	if (log_write(log_out.line.at, log_out.line.len))
 		return true;
 	log_out.lost++;
@@ -322,10 +386,12 @@ log_add_field(struct text *body, const struct log_field *field)
 		text_json(body, field->name, strlen(field->name));
 		text_puts(body, ":");
 	} else {
-		text_printf(body, " %s=", field->name);
+		text_puts(body, " ");
+		text_puts(body, field->name);
+		text_puts(body, "=");
 	}
 	if (!field->text)
-		text_printf(body, "%" PRIu64, field->number);
+		text_uint(body, field->number);
 	else if (log_out.format == LOG_JSON || log_needs_quotes(field->text))
 		text_json(body, field->text, strnlen(field->text, LOG_LINE_SIZE));
 	else
@@ -360,7 +426,9 @@ log_event(enum log_level level, const char *event, const char *words,
 	}
 	for (unsigned i = 0; i < n; i++)
 		log_add_field(body, &fields[i]);
+	log_out.gather_this = log_out.gathers && level >= LOG_LEVEL_INFO && !log_out.sink.datagrams;
 	log_emit(level, body);
+	log_out.gather_this = false;
 	log_out.busy = false;
 	errno = saved;
 }
@@ -369,12 +437,26 @@ log_event(enum log_level level, const char *event, const char *words,
 
 /* At the end of the process: what was only counted is told. */
 static void
-log_flush(void)
+log_finish(void)
 {
 	if (log_out.open && !log_out.busy) {
+		log_flush();
 		log_tell_repeats();
 		log_tell_lost();
 	}
+}
+
+void
+log_gather(void)
+{
+	log_out.gathers = true;
+}
+
+void
+log_flush(void)
+{
+	if (log_out.gathered.len > 0 && !log_out.busy)
+		log_write_gathered();
 }
 
 void
@@ -383,7 +465,7 @@ log_open(const char *who, int fd, enum log_target target, enum log_format format
 {
 	static bool registered;
 
-	log_flush();
+	log_finish();
 	sink_close(&log_out.sink);
 	snprintf(log_out.who, sizeof(log_out.who), "%s", who ? who : "");
 	log_out.target = target;
@@ -393,7 +475,7 @@ log_open(const char *who, int fd, enum log_target target, enum log_format format
 	log_prepare(fd);
 	if (!registered) {
 		registered = true;
-		atexit(log_flush);
+		atexit(log_finish);
 		tzset();
 	}
 }
@@ -413,14 +495,14 @@ log_switch(int fd)
 void
 log_reopen(int fd)
 {
-	log_flush();
+	log_finish();
 	log_switch(fd);
 }
 
 void
 log_change(int fd, enum log_target target, enum log_format format, enum log_level most)
 {
-	log_flush();
+	log_finish();
 	log_out.target = target;
 	log_out.format = format;
 	log_out.most = most;

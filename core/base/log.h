@@ -36,6 +36,13 @@ struct log_field {
 void log_event(enum log_level level, const char *event, const char *words,
 	       const struct log_field *fields, unsigned n);
 
+/* From now on the lines of log_event() of levels info and debug are gathered, and written together by
+ * log_flush(), which the caller promises to call before it waits for anything: so a turn of a loop
+ * that ends many connections pays for one write. Any other line writes first what was gathered, so
+ * the order stays. */
+void log_gather(void);
+void log_flush(void);
+
 #define log_err(...) log_line(LOG_LEVEL_ERR, __VA_ARGS__)
 #define log_warn(...) log_line(LOG_LEVEL_WARN, __VA_ARGS__)
 #define log_info(...) (log_wants(LOG_LEVEL_INFO) ? log_line(LOG_LEVEL_INFO, __VA_ARGS__) : (void)0)

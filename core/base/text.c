@@ -41,6 +41,29 @@ text_puts(struct text *text, const char *words)
 	text_add(text, words, strlen(words));
 }
 
+/* Writes the decimal digits, and no NUL; gives the end. */
+static char *
+text_digits(char *out, uint64_t n)
+{
+	char digits[20], *at = digits;
+
+	do {
+		*at++ = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	while (at > digits)
+		*out++ = *--at;
+	return out;
+}
+
+void
+text_uint(struct text *text, uint64_t n)
+{
+	char digits[20];
+
+	text_add(text, digits, (size_t)(text_digits(digits, n) - digits));
+}
+
 void
 text_printf(struct text *text, const char *format, ...)
 {
@@ -56,6 +79,16 @@ text_printf(struct text *text, const char *format, ...)
 	vsnprintf(text->at + text->len, (size_t)len + 1, format, args);
 	va_end(args);
 	text->len += (size_t)len;
+}
+
+size_t
+text_cut(const char *words, size_t len, size_t most)
+{
+	if (len <= most)
+		return len;
+	while (most > 0 && ((unsigned char)words[most] & 0xc0) == 0x80)
+		most--;
+	return most;
 }
 
 void
@@ -161,6 +194,11 @@ text_plain(struct text *text, const char *bytes, size_t len)
 	while (i < len) {
 		const char *found;
 
+		/* Nearly all that is ever said. */
+		if (at[i] >= ' ' && at[i] < 0x7f) {
+			i++;
+			continue;
+		}
 		n = text_utf8(at + i, len - i, &bad);
 		if (n > 0 && !text_control(at[i]) && !text_c1(at + i, n)) {
 			i += n;
@@ -296,24 +334,41 @@ age_text(uint64_t ms, char out[static DURATION_TEXT_SIZE])
 const char *
 addr_ip_text(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
 {
-	int family = addr->family == SY_IPV4 ? AF_INET : AF_INET6;
+	char *at = out;
 
-	if (addr->family == SY_NO_ADDR || !inet_ntop(family, addr->ip, out, ADDR_TEXT_SIZE))
+	if (addr->family == SY_IPV4) {
+		/* In the log line of every connection: inet_ntop() prints with sprintf(). */
+		for (unsigned i = 0; i < 4; i++) {
+			at = text_digits(at, addr->ip[i]);
+			*at++ = '.';
+		}
+		at[-1] = '\0';
+	} else if (addr->family == SY_NO_ADDR ||
+		   !inet_ntop(AF_INET6, addr->ip, out, ADDR_TEXT_SIZE)) {
 		strcpy(out, "-");
+	}
 	return out;
 }
 
 const char *
 addr_text(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
 {
-	char ip[ADDR_TEXT_SIZE];
+	char ip[ADDR_TEXT_SIZE], *at = out;
+	bool six = addr->family == SY_IPV6;
+	size_t len;
 
 	addr_ip_text(addr, ip);
 	if (addr->port == 0 || addr->family == SY_NO_ADDR)
-		strcpy(out, ip);
-	else
-		snprintf(out, ADDR_TEXT_SIZE, addr->family == SY_IPV6 ? "[%.45s]:%u" : "%.45s:%u",
-			 ip, (unsigned)addr->port);
+		return strcpy(out, ip);
+	len = strlen(ip);
+	if (six)
+		*at++ = '[';
+	memcpy(at, ip, len);
+	at += len;
+	if (six)
+		*at++ = ']';
+	*at++ = ':';
+	*text_digits(at, addr->port) = '\0';
 	return out;
 }
 

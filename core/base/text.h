@@ -17,12 +17,15 @@ struct text {
 
 void text_add(struct text *text, const char *bytes, size_t len);
 void text_puts(struct text *text, const char *words);
+void text_uint(struct text *text, uint64_t n);  /* as "%" PRIu64, without its price */
 __attribute__((format(printf, 2, 3))) void text_printf(struct text *text, const char *format, ...);
 /* As a JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */
 void text_json(struct text *text, const char *bytes, size_t len);
 /* For logs and terminals: control characters and bytes that are not UTF-8 appear as \n, \x1b. */
 void text_plain(struct text *text, const char *bytes, size_t len);
 void text_free(struct text *text);
+/* Where to cut UTF-8 so that at most `most` bytes are left and no character is broken. */
+size_t text_cut(const char *words, size_t len, size_t most);
 
 /* Printed forms return `out`. */
 #define ADDR_TEXT_SIZE 56

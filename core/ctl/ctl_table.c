@@ -114,7 +114,7 @@ table_last(const char *text, size_t width, size_t indent, bool colour)
 		while (n > width / 2 && text[n] != ' ')
 			n--;
 		if (text[n] != ' ')
-			n = width;
+			n = text_cut(text, strlen(text), width);
 		printf("%.*s\n%*s", (int)n, text, (int)indent, "");
 		text += n;
 		while (*text == ' ')

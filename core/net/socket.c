@@ -155,8 +155,9 @@ socket_try(const struct outgoing *way, uint16_t port)
 		return -1;
 	if (way->from.family != SY_NO_ADDR && socket_bind(fd, way, port) < 0)
 		goto fail;
+	/* On a connecting socket, this lets the last ACK of the handshake wait for the data. */
 	if (way->data_follows)
-		socket_set(fd, IPPROTO_TCP, TCP_QUICKACK, 0);
+		socket_set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
 	if (connect(fd, (struct sockaddr *)&name, len) < 0 && errno != EINPROGRESS)
 		goto fail;
 	return fd;

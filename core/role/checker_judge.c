@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/must.h"
+#include "base/text.h"
 #include "role/checker.h"
 
 bool
@@ -55,12 +56,17 @@ judge_words(const struct check *check, const char *reason, enum board_health was
 	const struct board_check *state = check->state;
 	const struct monitor_settings *settings = &check->monitor->settings;
 	char label[CHECK_LABEL_SIZE], times[TIMES_SIZE] = "", first[256], full[320];
+	struct text plain = { 0 };
 	size_t len;
 
 	words_label(check, label);
-	len = (size_t)snprintf(first, sizeof(first), "%s: %.110s", label, reason);
-	if (len >= BOARD_WORDS - TIMES_SIZE)
-		first[len = BOARD_WORDS - TIMES_SIZE] = '\0';
+	/* Programs, certificates and servers put into a reason what they like; people and JSON get text. */
+	text_plain(&plain, reason, strlen(reason));
+	len = (size_t)snprintf(first, sizeof(first), "%s: %.*s", label,
+	                       (int)text_cut(plain.at, plain.len, 110), plain.at ? plain.at : "");
+	len = text_cut(first, len, BOARD_WORDS - TIMES_SIZE);
+	first[len] = '\0';
+	text_free(&plain);
 	if (state->health == HEALTH_DOWN && state->bad) {
 		bool same = was == HEALTH_DOWN && strncmp(state->reason, first, len) == 0 &&
 		            (state->reason[len] == ',' || !state->reason[len]);

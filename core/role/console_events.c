@@ -2,20 +2,26 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "role/console.h"
 
 void
 event_add(struct console *console, const char *format, ...)
 {
 	struct event *event = &console->events[console->n_events++ % CONSOLE_EVENTS];
+	char words[512] = "";
 	va_list args;
+	int len;
 
 	event->wall_ms = clock_wall_ms();
 	va_start(args, format);
-	vsnprintf(event->words, sizeof(event->words), format, args);
+	len = vsnprintf(words, sizeof(words), format, args);
 	va_end(args);
+	words[text_cut(words, len > 0 ? (size_t)len : 0, sizeof(event->words) - 1)] = '\0';
+	memcpy(event->words, words, sizeof(event->words));
 }
 
 static void

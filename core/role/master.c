@@ -94,8 +94,7 @@ master_staff(struct master *master)
 	}
 }
 
-/* There is one place for each of these: the successor comes when the old one has left. */
-static void
+void
 master_replace(struct process *process)
 {
 	if (!process->outdated || !process_alive(process) || process->state == PROCESS_LEAVING)
@@ -113,7 +112,6 @@ master_apply(struct master *master, const struct gen_head *head)
 	master_staff(master);
 	/* Health stays on the board meanwhile. */
 	master_replace(&master->processes[ROW_CHECKER]);
-	master_replace(&master->processes[ROW_CONSOLE]);
 	if (master->phase == MASTER_RUNNING)
 		master_pid_file(master, head->pid_path);
 }

@@ -60,7 +60,7 @@ struct epoch {
 	unsigned n_fds;
 	bool secrets;
 	unsigned holders;
-	bool open;                /* the descriptors: until it is neither current nor next */
+	bool open;                /* all the descriptors: until it is neither current nor next */
 };
 
 struct hold {
@@ -147,6 +147,7 @@ struct upgrade {
 	int pidfd;                /* -1: nobody looks */
 	struct ev_io ended;
 	uint64_t until_ms;
+	uint64_t waits_until_ms;  /* asked for in a bad moment; 0: no */
 };
 
 enum master_phase {
@@ -213,6 +214,9 @@ void master_stop(struct master *master, bool graceful);
 void master_look(struct master *master);
 /* Starts who is wanted and not there; lets go who is there and not wanted. */
 void master_staff(struct master *master);
+/* Checker or console, if it is outdated. There is one place for each: the successor comes when the old
+ * one has left. */
+void master_replace(struct process *process);
 /* A generation is in use: limits, listeners, number of workers, pid file. */
 void master_apply(struct master *master, const struct gen_head *head);
 void master_status(struct master *master);

@@ -197,8 +197,7 @@ adopt_log_and_door(struct master *master, const struct upgrade_head *head)
 	};
 
 	memcpy(log.path, head->log_path, GEN_PATH - 1);
-	master->log = log;
-	log_change(log.fd, log.target, log.format, log.level);
+	master_log_use(master, &log);
 	master->door.fd = head->door_fd;
 	master->door.dev = (dev_t)head->door_dev;
 	master->door.ino = (ino_t)head->door_ino;

@@ -17,7 +17,10 @@
 #include "proc/spawn.h"
 #include "role/upgrade.h"
 
-enum { UPGRADE_CHECK_MS = 20000 };
+enum {
+	UPGRADE_CHECK_MS = 20000,
+	UPGRADE_PATIENCE_MS = 30000, /* for a moment in which nothing else is under way */
+};
 
 /* What is true now, as records. */
 
@@ -274,7 +277,7 @@ upgrade_checked(struct ev_loop *loop, struct ev_io *io, int events)
 		log_err("upgrade: %s cannot take over (%s %d); nothing has changed", upgrade_program(master),
 		        info.si_code == CLD_EXITED ? "exit status" : "signal", info.si_status);
 	else if (obstacle)
-		log_err("upgrade: not now: %s; nothing has changed", obstacle);
+		upgrade_ask(master);
 	else
 		upgrade_exec(master);
 }
@@ -304,19 +307,13 @@ upgrade_spawn(struct master *master, struct sy_err *err)
 	return -1;
 }
 
-void
-upgrade_ask(struct master *master)
+static void
+upgrade_try(struct master *master)
 {
 	struct upgrade *upgrade = &master->upgrade;
-	const char *obstacle = upgrade_obstacle(master);
 	struct sy_err err;
 
-	if (upgrade->pidfd >= 0)
-		return;
-	if (obstacle) {
-		log_err("upgrade: not now: %s; nothing has changed", obstacle);
-		return;
-	}
+	upgrade->waits_until_ms = 0;
 	if (upgrade_spawn(master, &err) != 0) {
 		log_err("upgrade: %s; nothing has changed", err.text);
 		return;
@@ -327,10 +324,37 @@ upgrade_ask(struct master *master)
 }
 
 void
+upgrade_ask(struct master *master)
+{
+	const char *obstacle = upgrade_obstacle(master);
+
+	if (master->upgrade.pidfd >= 0 || master->upgrade.waits_until_ms)
+		return;
+	if (!obstacle) {
+		upgrade_try(master);
+		return;
+	}
+	log_info("upgrade: waiting: %s", obstacle);
+	master->upgrade.waits_until_ms = clock_ms() + UPGRADE_PATIENCE_MS;
+}
+
+void
 upgrade_tick(struct master *master, uint64_t now_ms)
 {
-	if (master->upgrade.pidfd >= 0 && now_ms >= master->upgrade.until_ms)
-		pidfd_send_signal(master->upgrade.pidfd, SIGKILL, NULL, 0);
+	struct upgrade *upgrade = &master->upgrade;
+	const char *obstacle;
+
+	if (upgrade->pidfd >= 0 && now_ms >= upgrade->until_ms)
+		pidfd_send_signal(upgrade->pidfd, SIGKILL, NULL, 0);
+	if (upgrade->pidfd >= 0 || !upgrade->waits_until_ms)
+		return;
+	obstacle = upgrade_obstacle(master);
+	if (!obstacle) {
+		upgrade_try(master);
+	} else if (now_ms >= upgrade->waits_until_ms) {
+		log_err("upgrade: given up: %s; nothing has changed", obstacle);
+		upgrade->waits_until_ms = 0;
+	}
 }
 
 void

@@ -63,6 +63,9 @@ reload_finish(struct master *master, bool ok, const char *summary, const char *w
 	for (unsigned i = 0; i < reload->askers.n; i++)
 		console_done(master, reload->askers.ids[i], ok, all.at);
 	reload->askers.n = 0;
+	/* Not before it could pass this on. */
+	if (ok)
+		master_replace(&master->processes[ROW_CONSOLE]);
 	text_free(&all);
 	reload_clear(reload);
 	epochs_sweep(master);

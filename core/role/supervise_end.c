@@ -62,6 +62,7 @@ supervise_plan_successor(struct process *process)
 {
 	struct master *master = process->master;
 	uint64_t wait_ms = 0, lived_ms = clock_ms() - process->started_ms;
+	bool asked = process->state == PROCESS_LEAVING;
 
 	process->state = PROCESS_NONE;
 	if (!process->wanted)
@@ -75,7 +76,7 @@ supervise_plan_successor(struct process *process)
 		process->failures++;
 		log_warn("%s: failed before it was ready (%u in a row): next try in %u s", process->name,
 		         process->failures, (unsigned)(wait_ms / 1000));
-	} else if (lived_ms < MASTER_THROTTLE_MS) {
+	} else if (!asked && lived_ms < MASTER_THROTTLE_MS) {
 		wait_ms = MASTER_THROTTLE_MS - lived_ms;
 	}
 	process->state = PROCESS_WAITING;
@@ -98,7 +99,7 @@ ended_close(struct process *process)
 	close(process->pidfd);
 	process->control = process->pidfd = -1;
 	process->pid = 0;
-	process->kill_at_ms = 0;
+	process->kill_at_ms = process->outdated = 0;
 }
 
 void

@@ -42,6 +42,13 @@ attach_slab(size_t size)
 	return entry->slab;
 }
 
+static void
+attach_turn_ends(struct ev_loop *loop, struct ev_prepare *turn, int events)
+{
+	(void)loop, (void)turn, (void)events;
+	log_flush();
+}
+
 struct way *
 way_new(struct child *child)
 {
@@ -58,6 +65,11 @@ way_new(struct child *child)
 	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
 	way->most = UINT32_MAX;
+	/* Lines of the connections that end in one turn are written together. */
+	log_gather();
+	ev_prepare_init(&way->turn, attach_turn_ends);
+	ev_prepare_start(way->loop, &way->turn);
+	ev_unref(way->loop);
 	return way;
 }
 

@@ -108,7 +108,7 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	const char *side = conn->from_server ? "server" : "client";
 	char time[DURATION_TEXT_SIZE];
 
-	snprintf(out, REPORT_WORDS, "%s", words);
+	strcpy(out, words);
 	switch ((enum reason)conn->reason) {
 	case REASON_CLIENT_RESET:
 	case REASON_SERVER_RESET:
@@ -186,6 +186,19 @@ report_addr(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
 	return addr->family ? addr_text(addr, out) : NULL;
 }
 
+/* Hexadecimal, as short as it can be. */
+static void
+report_id(const struct conn *conn, char out[static 17])
+{
+	int shift = 60;
+
+	while (shift > 0 && !(conn->id >> shift))
+		shift -= 4;
+	for (; shift >= 0; shift -= 4)
+		*out++ = "0123456789abcdef"[conn->id >> shift & 15];
+	*out = '\0';
+}
+
 /* Text that is not there leaves its field out. */
 static void
 report_field(struct log_field *fields, unsigned *n, const char *name, const char *text)
@@ -203,7 +216,7 @@ report_number(struct log_field *fields, unsigned *n, const char *name, uint64_t 
 void
 report_end(const struct conn *conn)
 {
-	char words[REPORT_WORDS], id[24], client[ADDR_TEXT_SIZE], via[ADDR_TEXT_SIZE];
+	char words[REPORT_WORDS], id[17], client[ADDR_TEXT_SIZE], via[ADDR_TEXT_SIZE];
 	char vip[ADDR_TEXT_SIZE], source[ADDR_TEXT_SIZE], server[ADDR_TEXT_SIZE];
 	struct sy_addr local = { .family = SY_NO_ADDR };
 	struct log_field fields[16];
@@ -213,7 +226,7 @@ report_end(const struct conn *conn)
 		return;
 	if (side_open(&conn->server))
 		socket_local(conn->server.io.fd, &local);
-	snprintf(id, sizeof(id), "%" PRIx64, conn->id);
+	report_id(conn, id);
 	report_field(fields, &n, "id", id);
 	report_field(fields, &n, "service", conn->service->name);
 	report_field(fields, &n, "client", report_addr(&conn->client_addr, client));

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "base/log.h"
 #include "base/must.h"
 #include "way/side.h"
 #include "way/talk.h"
@@ -146,6 +147,7 @@ way_over(struct way *way)
 	way->over = true;
 	ev_timer_stop(way->loop, &way->pause);
 	ev_timer_stop(way->loop, &way->grace);
+	log_flush();
 	child_exit(way->child);
 }
 

@@ -162,6 +162,7 @@ struct way {
 	uint64_t complained_ms;   /* when the log was last told that this worker is full */
 	uint64_t random;
 	struct ev_timer grace;    /* the end of a graceful stop */
+	struct ev_prepare turn;   /* before the loop waits */
 	bool over;
 };
 
