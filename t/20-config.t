@@ -221,7 +221,7 @@ virtual-service v {
 }
 --- steelyard.conf:1: unknown directive wokers
 --- steelyard.conf:5: idle-timeout fast: a duration from 1s to 30d (default 30m) is expected; units are
---- steelyard.conf:6: tries 0: a number from 1 to 100 (default 3) is expected
+--- steelyard.conf:6: tries 0: a number from 1 to 8 (default 3) is expected
 === workers out of range
 workers 65;
 --- steelyard.conf:1: workers 65: auto, or a number from 1 to 64 is expected

@@ -132,6 +132,12 @@ subtest 'a worker that hangs' => sub {
 	my $pid = $sy->pid_of('worker', 0);
 	my $checker = $sy->pid_of('checker');
 	kill 'STOP', $pid, $checker;
+	my $began = time;
+	my ($answer, $status) = $sy->api('GET', '/v1/connections');
+	cmp_ok(time - $began, '<', 9, 'a question to all is answered without it, in time');
+	note "status $status: ", explain $answer;
+	my ($ok, $text) = $sy->reload;
+	ok($ok, 'a reload meanwhile waits for their successors') or diag $text;
 	$sy->wait_log(qr/worker 0 \(pid $pid\) is killed: no sign of life for \d+ s/);
 	$sy->wait_log(qr/checker \(pid $checker\) is killed: no sign of life/);
 	my $new = Steelyard::wait_for('a successor', sub { my $p = $sy->pid_of('worker', 0); $p && $p != $pid && $p });

@@ -223,12 +223,13 @@ log_put_gathered(void)
 static bool
 log_put(enum log_level level, const char *body, size_t len)
 {
+	if (!log_out.gather_this)
+		log_write_gathered();
 	log_frame_line(level, body, len);
 	if (log_out.gather_this) {
 		log_put_gathered();
 		return true;
 	}
-	log_write_gathered();
 	if (log_write(log_out.line.at, log_out.line.len))
 		return true;
 	log_out.lost++;
@@ -236,24 +237,28 @@ log_put(enum log_level level, const char *body, size_t len)
 	return false;
 }
 
-/* A line of the log about the log. */
+/* A line of the log about the log. Written at once: that it is told must be known. */
 static bool
 log_put_own(enum log_level level, const char *name, uint64_t n, const char *words)
 {
 	char body[256];
+	bool gather_this = log_out.gather_this, put;
 
 	if (log_out.format == LOG_JSON)
 		snprintf(body, sizeof(body), "\"message\":\"%s\",\"%s\":%" PRIu64, words, name, n);
 	else
 		snprintf(body, sizeof(body), "%s", words);
-	return log_put(level, body, strlen(body));
+	log_out.gather_this = false;
+	put = log_put(level, body, strlen(body));
+	log_out.gather_this = gather_this;
+	return put;
 }
 
 /* When this line is lost, too, it is not one of those that it told of: only they are counted. */
 static void
 log_tell_lost(void)
 {
-	uint64_t n = log_out.lost_untold, lost = log_out.lost;
+	uint64_t n = log_out.lost_untold;
 	char words[160];
 
 	if (n == 0)
@@ -262,8 +267,8 @@ log_tell_lost(void)
 	         n == 1 ? " was" : "s were", strerror(log_out.lost_errno));
 	log_out.lost_untold = 0;
 	if (!log_put_own(LOG_LEVEL_WARN, "lost", n, words)) {
-		log_out.lost_untold = n;
-		log_out.lost = lost;
+		log_out.lost_untold += n - 1;
+		log_out.lost--;
 	}
 }
 

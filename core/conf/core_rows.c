@@ -151,7 +151,7 @@ const struct sy_row service_rows[] = {
 	SERVICE(drain_timeout, "drain-timeout", .max = 30 * SY_DAY, .preset = "0",
 		.doc = "How long the connections of a service that a reload took away may go on; "
 		       "0: as long as they like."),
-	SERVICE(tries, "tries", .min = 1, .max = 100, .preset = "3",
+	SERVICE(tries, "tries", .min = 1, .max = 8, .preset = "3",
 		.doc = "Servers that are tried for one exchange, at most."),
 	SERVICE(minimum_up, "minimum-up", .min = 1, .max = 65535, .preset = "1",
 		.doc = "Servers that must be up; with fewer the service counts as down: the "

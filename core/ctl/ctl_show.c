@@ -279,7 +279,7 @@ show_processes(struct ctl *ctl)
 	if (!json)
 		return code;
 	table = table_new(TITLES("ROLE", ">PID", ">UP", ">STARTS", ">BEAT", ">GEN", ">ALIVE", ">CONNS",
-	                         ">MEM KIB"));
+	                         ">RSS KIB"));
 	json_array_foreach(json_object_get(json, "processes"), i, item) {
 		if (json_object_get(item, "index"))
 			table_cellf(table, "%s %lld", text_of(item, "role"),
@@ -293,8 +293,8 @@ show_processes(struct ctl *ctl)
 		table_cellf(table, "%lld", (long long)number_of(item, "generation"));
 		table_cellf(table, "%lld", (long long)number_of(item, "generations"));
 		table_cellf(table, "%lld", (long long)number_of(item, "connections"));
-		if (json_object_get(item, "pss_kib"))
-			table_cellf(table, "%lld", (long long)number_of(item, "pss_kib"));
+		if (json_object_get(item, "rss_kib"))
+			table_cellf(table, "%lld", (long long)number_of(item, "rss_kib"));
 		else
 			table_cell(table, "-");
 	}

@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/must.h"
 
+enum { OUTBOX_MOST = 200000 }; /* beside the socket's own buffer; listeners times slots fit in */
+
 struct outbox_record {
 	struct link link;
 	struct control_record record;
@@ -120,11 +122,14 @@ outbox_send(struct outbox *outbox, const struct control_record *record, const ch
 		if (control_send(outbox->fd, record, text, len, fds, n_fds) == 0 || errno != EAGAIN)
 			return;
 	}
-	if (outbox_keep(outbox, record, text, len, fds, n_fds) == 0)
-		return;
 	/* A record lost would be out of step for ever; a peer lost gets a successor. */
-	log_err("control: no descriptor left to keep one for a slow peer (%s): giving it up",
-	        strerror(errno));
+	if (outbox->n_waiting >= OUTBOX_MOST)
+		log_err("control: a peer has left %zu records unread: giving it up", outbox->n_waiting);
+	else if (outbox_keep(outbox, record, text, len, fds, n_fds) == 0)
+		return;
+	else
+		log_err("control: no descriptor left to keep one for a slow peer (%s): giving it up",
+		        strerror(errno));
 	outbox_drop_all(outbox);
 	shutdown(outbox->fd, SHUT_RDWR);
 }

@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "role/api.h"
@@ -12,22 +13,22 @@ process_role(unsigned row)
 	return row == ROW_CHECKER ? "checker" : row == ROW_CONSOLE ? "console" : "worker";
 }
 
-/* Proportional set size in KiB where we may read it, else -1. */
+/* Resident set in KiB, what is shared included: more is not told of processes that are not ours to
+ * look into. -1: it is gone. */
 static json_int_t
 process_memory(uint32_t pid)
 {
-	char path[64], line[256];
-	unsigned long kib;
+	char path[64];
+	unsigned long size, resident;
 	json_int_t found = -1;
 	FILE *in;
 
-	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/smaps_rollup", pid);
+	snprintf(path, sizeof(path), "/proc/%" PRIu32 "/statm", pid);
 	in = fopen(path, "re");
 	if (!in)
 		return -1;
-	while (found < 0 && fgets(line, sizeof(line), in))
-		if (sscanf(line, "Pss: %lu", &kib) == 1)
-			found = (json_int_t)kib;
+	if (fscanf(in, "%lu %lu", &size, &resident) == 2)
+		found = (json_int_t)(resident * (unsigned long)sysconf(_SC_PAGESIZE) / 1024);
 	fclose(in);
 	return found;
 }
@@ -60,7 +61,7 @@ api_processes(struct request *request)
 		if (row >= ROW_WORKER)
 			json_object_set_new(json, "index", json_integer(row - ROW_WORKER));
 		if (memory >= 0)
-			json_object_set_new(json, "pss_kib", json_integer(memory));
+			json_object_set_new(json, "rss_kib", json_integer(memory));
 		json_array_append_new(list, json);
 	}
 	request_json(request, json_pack("{s:o}", "processes", list));

@@ -35,6 +35,7 @@
 enum {
 	MASTER_READY_MS = 30000,   /* a child must be ready by then, or is killed */
 	MASTER_BEAT_MS = 10000,    /* so long without a sign of life, and it is killed */
+	MASTER_MISSED_MS = 1500,   /* a beat is late: it hangs */
 	MASTER_STALLED_MS = 3000,  /* our own tick this late: nobody could beat, nobody is to blame */
 	MASTER_LOADER_MS = 120000, /* names are resolved there */
 	MASTER_BIND_MS = 30000,    /* all must have bound a new generation by then */
@@ -99,6 +100,8 @@ struct process {
 	uint64_t kill_at_ms;      /* 0: no limit to its leaving */
 	unsigned failures;        /* in a row, before READY */
 	uint64_t binding;         /* the generation whose BOUND is awaited; 0: none */
+	uint64_t told_ms;         /* since then */
+	uint64_t last_beat_ms;    /* of the one that died */
 	bool transparent, icmp;   /* started with the right to it */
 	char killed_for[480];     /* why we killed it */
 	struct link holds;
@@ -302,6 +305,8 @@ void reload_refuse(struct master *master, const char *lines);
 void reload_bind(struct master *master, struct epoch *next);
 void reload_ask(struct master *master, uint64_t asker); /* asker 0: a signal */
 void reload_bound(struct process *process, const struct control_message *message);
+/* Have all bound it? */
+void reload_look(struct master *master);
 void reload_died(struct process *process); /* a child did, before its successor is thought of */
 void reload_started(struct process *process); /* a child was started and introduced */
 void reload_tick(struct master *master, uint64_t now_ms);

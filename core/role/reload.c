@@ -232,7 +232,7 @@ reload_switch(struct master *master)
 	text_free(&complaints);
 }
 
-static void
+void
 reload_look(struct master *master)
 {
 	if (master->reload.state != RELOAD_BINDING)
@@ -247,6 +247,7 @@ static void
 reload_tell(struct process *process)
 {
 	process->binding = process->master->reload.next->number;
+	process->told_ms = clock_ms();
 	epoch_send(process, process->master->reload.next);
 }
 
@@ -306,11 +307,12 @@ reload_died(struct process *process)
 	struct master *master = process->master;
 	struct text words = { 0 };
 	bool bound = process->binding == 0;
+	bool hung = process->killed_for[0] && process->told_ms > process->last_beat_ms + MASTER_MISSED_MS;
 
 	process->binding = 0;
-	/* One that had bound it, or had not been told, dies for a reason of its own: its successor is
-	 * told both. */
-	if (master->reload.state != RELOAD_BINDING || bound)
+	/* One that had bound it, had not been told, or hung before it was told, dies for a reason of its
+	 * own: its successor is told both. */
+	if (master->reload.state != RELOAD_BINDING || bound || hung)
 		return;
 	text_printf(&words, "%s died while it bound the new configuration\n", process->name);
 	reload_refuse(master, words.at);

@@ -48,6 +48,7 @@ ended_clear_row(struct process *process)
 	struct board_process *row = board_process(process->master->board, process->row);
 
 	board_fold(process->master->board, process->row); /* while the row names its process */
+	process->last_beat_ms = row->beat_ms;
 	row->pid = 0;
 	row->ready_wall_ms = row->generation = row->beat_ms = 0;
 	row->generations = row->connections = 0;
@@ -130,6 +131,7 @@ supervise_ended(struct process *process)
 		/* A place became free that somebody may wait for. */
 		lanes_staff(master);
 		master_staff(master);
+		reload_look(master);
 	}
 	master_look(master);
 }

@@ -13,17 +13,16 @@ classify_aside(struct conn *conn)
 
 	if (!side_open(server))
 		return true;
-	if (!(server->ready & EV_READ) && side_input(conn->way, server).len == 0)
+	if (!server->eof && !(server->ready & EV_READ) && side_input(conn->way, server).len == 0)
 		return true;
-	if (conn->talk->pinned) {
-		/* Its last words may have come together with the end of the exchange. */
-		if (side_input(conn->way, server).len > 0 ||
-		    (side_read(conn, server, 1) < 0 && errno == EAGAIN))
-			return true;
-		return false;
+	if (!conn->talk->pinned) {
+		pick_drop(conn, false);
+		return true;
 	}
-	pick_drop(conn, false);
-	return true;
+	/* What it says is for the module, when the client has spoken. */
+	if (side_input(conn->way, server).len > 0)
+		return true;
+	return !server->eof && (side_read(conn, server, 1) > 0 || errno == EAGAIN);
 }
 
 enum step

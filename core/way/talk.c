@@ -102,7 +102,9 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 
 	conn->from_server = side == &conn->server;
 	if (side == &conn->server) {
-		if (in.len == 0)
+		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] == UINT64_MAX;
+
+		if (in.len == 0 && until_end)
 			return way_close(conn, REASON_SERVER_DONE);
 		conn->reset = true;
 		return way_close(conn, REASON_PROTOCOL_CUT);
@@ -187,6 +189,7 @@ talk_end(struct conn *conn)
 	struct talk *talk = conn->talk;
 
 	talk->needs[0] = talk->needs[1] = false;
+	talk->again[0] = talk->again[1] = false;
 	talk->told_eof[0] = talk->told_eof[1] = false;
 	talk->pass[0] = talk->pass[1] = 0;
 	if (!talk->routed)
@@ -256,6 +259,19 @@ talk_pass(struct conn *conn, struct side *side, struct sy_span in)
 	return 0;
 }
 
+/* Would the module see something that it has not seen? */
+static bool
+talk_has_news(const struct talk *talk, const struct side *side, unsigned which, size_t len)
+{
+	if (side->eof && !talk->told_eof[which])
+		return true;
+	if (talk->pass[which])
+		return false;
+	if (talk->again[which])
+		return true;
+	return len > 0 && !(talk->needs[which] && talk->seen[which] == len);
+}
+
 /* Shows the module what is there. */
 static enum step
 talk_show(struct conn *conn, struct side *side)
@@ -274,18 +290,17 @@ talk_show(struct conn *conn, struct side *side)
 			still = 0;
 			continue;
 		}
-		if (in.len == 0 && (!side->eof || talk->told_eof[which]))
+		if (!talk_has_news(talk, side, which, in.len))
 			return WAIT;
-		if (talk->needs[which] && talk->seen[which] == in.len &&
-		    (!side->eof || talk->told_eof[which]))
-			return WAIT;
-		talk->needs[which] = false;
+		talk->needs[which] = talk->again[which] = false;
 		talk->told_eof[which] = side->eof;
 		talk->session.now_ms = conn->way->child->now_ms;
 		verdict = talk_protocol(conn)->data(&talk->session, which ? SY_SERVER : SY_CLIENT,
 		                                    talk->exchange, in, side->eof);
-		if (verdict.what != SY_NEED)
+		if (verdict.what != SY_NEED) {
 			timer_stop(&talk->deadline);
+			talk->again[which] = true;
+		}
 		next = talk_obey(conn, side, &verdict, in);
 		if (next != WAIT || verdict.what == SY_NEED)
 			return next;

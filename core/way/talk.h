@@ -14,6 +14,7 @@ struct talk {
 	size_t seen[2];           /* how much it was shown when it said NEED */
 	uint32_t exchange;
 	bool needs[2];            /* it said NEED, and nothing has changed since */
+	bool again[2];            /* it is asked again in any case: its last verdict was not NEED */
 	bool told_eof[2];
 	bool open;                /* the module's open() was called */
 	bool routed;              /* an exchange is running */
