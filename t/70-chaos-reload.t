@@ -18,7 +18,7 @@ my $s1 = Steelyard->server('s1');
 my $s2 = Steelyard->server('s2');
 sub conf {
 	my ($n, $workers) = @_;
-	my $conf = "workers $workers;\nlog-connections off;\npool p { server s1 127.0.0.1:" . $s1->port
+	my $conf = "workers $workers;\nlisten-slots 32;\nlog-connections off;\npool p { server s1 127.0.0.1:" . $s1->port
 		. '; server s2 127.0.0.1:' . $s2->port . "; }\n"
 		. "virtual-service web { listen 127.0.0.1:0; pool p; monitor tcp { interval 300ms; } }\n";
 	$conf .= "virtual-service more$n { listen 127.0.0.1:0; pool p; monitor tcp { interval 1s; } }\n" if $n % 2;
@@ -75,8 +75,8 @@ while (time < $end && $sy->alive) {
 	select undef, undef, undef, rand 0.05;
 }
 ok($sy->alive, 'the master lives') or diag $sy->log_text;
-diag sprintf '%d kills (%s), %d reloads, %d upgrades asked for, %d connections', $kills,
-	join(', ', map { "$killed{$_} $_" } sort keys %killed), $reloads, $upgrades, $tries;
+diag sprintf '%d kills (%s), %d reloads, %d upgrades (%d done), %d connections', $kills,
+	join(', ', map { "$killed{$_} $_" } sort keys %killed), $reloads, $upgrades, scalar(() = $sy->log_text =~ m{has taken over}g), $tries;
 is($refused, 0, 'no client was refused');
 
 # Until one is accepted: others may still be on their way, or wait for a throttled child.

@@ -145,6 +145,53 @@ subtest 'a worker that hangs' => sub {
 	is(scalar(grep { works(client($port)) } 1 .. 30), 30, 'all is well again');
 };
 
+# A worker that was taken over can say what it likes to the master.
+subtest 'a child that talks nonsense' => sub {
+	# struct control_record: type, flags, row, generation, id, value
+	my $record = sub { pack 'S S L Q Q Q', $_[0], 0, 3, $_[1] // 0, $_[2] // 0, $_[3] // 0 };
+	my @bad = (
+		[ 'too short', 'short', qr/malformed record/ ],
+		[ 'of no type', $record->(0), qr/record of type 0, which is not its to send/ ],
+		[ 'of an unknown type', $record->(999), qr/record of type 999, which/ ],
+		[ 'a command', $record->(13, 0, 1, 4), qr/record of type 13, which/ ],
+		[ 'health', $record->(11, 0, 1, 1), qr/record of type 11, which/ ],
+	);
+	my @harmless = (
+		[ 'ready again', $record->(1) ],
+		[ 'bound, a generation that nobody has', $record->(3, 77) ],
+		[ 'released, a generation that nobody has', $record->(6, 1 << 40) ],
+		[ 'suspect, a cell far away', $record->(12, 0, 1 << 40) ],
+		[ 'an answer to nothing', $record->(16, 0, 1 << 40) . 'x' x 16000 ],
+	);
+	my $master = $sy->{pid};
+	my $control = sub {
+		my $pidfd = syscall(434, shift, 0);          # pidfd_open
+		my $fd = syscall(438, $pidfd, 3, 0);         # pidfd_getfd
+		POSIX::close($pidfd) if $pidfd >= 0;
+		return $fd;
+	};
+	my $fd = $control->($sy->pid_of('worker', 1));
+	if ($fd < 0) {
+		plan skip_all => 'not permitted to take a descriptor of another process';
+		return;
+	}
+	for my $case (@harmless) {
+		POSIX::write($fd, $case->[1], length $case->[1]);
+		ok(works(client($port)), "$case->[0]: nothing happens");
+	}
+	POSIX::close($fd);
+	for my $case (@bad) {
+		my $pid = $sy->pid_of('worker', 1);
+		$fd = $control->($pid);
+		POSIX::write($fd, $case->[1], length $case->[1]);
+		POSIX::close($fd);
+		ok($sy->wait_log(qr/worker 1 \(pid $pid\) is killed: it sent a $case->[2]/), "$case->[0]: it is killed");
+		Steelyard::wait_for('a successor', sub { my $new = $sy->pid_of('worker', 1); $new && $new != $pid });
+	}
+	is(scalar(grep { works(client($port)) } 1 .. 30), 30, 'all is well again');
+	ok($sy->alive && $sy->{pid} == $master, 'the master lives');
+};
+
 # A module that can be told to crash workers when they bind a configuration.
 sub crash_module {
 	my ($dir, $flag) = @_;

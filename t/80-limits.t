@@ -87,10 +87,15 @@ subtest 'no descriptor is left' => sub {
 	my $before = $nofile->();
 	ok($before > 1000, "the worker may have $before descriptors");
 	$nofile->($there + 10);
-	my @crowd = map { IO::Socket::INET->new(Blocking => 0, PeerAddr => '127.0.0.1', PeerPort => $port) } 1 .. 60;
+	my $began = time;
+	my @crowd = map { IO::Socket::INET->new(Blocking => 0, PeerAddr => '127.0.0.1', PeerPort => $port) } 1 .. 120;
 	$sy->wait_log(qr/warn worker 0: accept: .*no descriptor left/);
 	my $from = $crowd->report;
 	my $load = spinning($worker, 2);
+	my $gone = grep { IO::Select->new($_)->can_read(0) } @crowd;
+	my $turns = 10 * (time - $began);
+	cmp_ok($gone, '<=', $turns + 10, sprintf 'accept pauses: %d were turned away in %.0f pauses', $gone, $turns);
+	cmp_ok($gone, '>=', 2, 'and goes on after each');
 	diag sprintf 'at EMFILE with a full queue: %.1f %% of a processor', 100 * $load;
 	cmp_ok($load, '<', $still, 'it does not spin');
 	my $r = $crowd->wait('exchanges', sub { $_[0]{exchanges} > $from->{exchanges} + 100 });

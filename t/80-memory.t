@@ -1,7 +1,7 @@
 #!/usr/bin/env perl
-# What an idle pass-through connection costs the worker: 6,000 of them (or as many as descriptors
-# allow), each of which has carried an
-# exchange, and its proportional set before and after. Kernel memory is not in it.
+# What an idle pass-through connection costs the worker: 6,000 of them (or as many as the limit of
+# descriptors allows), each of which has carried an exchange, and its proportional set before and
+# after. Kernel memory is not in it.
 use strict;
 use warnings;
 use Test::More;

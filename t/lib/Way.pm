@@ -17,7 +17,7 @@ $SIG{PIPE} = 'IGNORE';
 sub dial {
 	my ($port, %opt) = @_;
 	my $sock = IO::Socket::IP->new(
-		PeerHost => $opt{address} // '127.0.0.1', PeerPort => $port, Timeout => $Steelyard::LIMIT,
+		PeerHost => $opt{address} // '127.0.0.1', PeerPort => $port,
 		$opt{from} ? (LocalHost => $opt{from}) : (), Type => Socket::SOCK_STREAM,
 	) or croak "connect to port $port: $@ $!";
 	setsockopt $sock, IPPROTO_TCP, TCP_NODELAY, 1;
