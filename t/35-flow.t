@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use lib ($ENV{STEELYARD_SRC} || '.') . '/t/lib';
 use Steelyard;
+use File::Temp qw(tempdir);
 use IO::Select;
 use IO::Socket::IP;
 use Socket qw(SOCK_DGRAM MSG_DONTWAIT);
@@ -286,6 +287,74 @@ CONF
 	cmp_ok($passed, '<=', 20, 'and drops the rest');
 	cmp_ok(metrics($sy, 'packets')->{refused}, '>=', 20, 'counted');
 	is(scalar(grep { ask($_, $to{narrow}, 'a', 0.3) } @clients), 1, "a server's max-connections");
+};
+
+subtest 'a protocol module that looks at the datagrams' => sub {
+	# What STUN and TURN need, in small: garbage, a load of its own unit, a lifetime.
+	my $dir = tempdir('steelyard-modules-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	my ($src, $build) = (Steelyard::src_dir(), Steelyard::build_dir());
+	chmod 0755, $dir;
+	system('cp', '-r', Steelyard::modules() . '/.', $dir) == 0 or die 'cp';
+	open my $out, '>', "$dir/letters.c" or die $!;
+	print $out <<'C';
+#include "api/module.h"
+#include "api/protocol.h"
+struct letters { uint32_t seen; };
+static struct sy_packet_verdict
+letters_packet(struct sy_session *session, enum sy_side side, struct sy_span in)
+{
+	struct letters *state = session->state;
+	char first = in.len ? *(const char *)in.at : '\0';
+	state->seen++;
+	if (side == SY_SERVER)
+		return (struct sy_packet_verdict){ .what = SY_PACKET_PASS };
+	if (first == 'X' || state->seen > 100)
+		return (struct sy_packet_verdict){ .what = SY_PACKET_DROP, .reason = "garbage" };
+	return (struct sy_packet_verdict){
+		.what = SY_PACKET_PASS,
+		.lifetime_ms = first == 'L' ? 3000 : 0,
+		.load = first == 'A' ? 1 : first == 'R' ? -1 : first == 'M' ? -1000 : 0,
+	};
+}
+static const struct sy_protocol letters = {
+	.size = sizeof(letters), .flags = SY_DATAGRAMS, .load_unit = "allocations",
+	.session_size = sizeof(struct letters), .packet = letters_packet,
+};
+SY_MODULE(SY_PROTOCOL, "letters", .version = "1.0", .summary = "For this test.", .ops = &letters);
+C
+	close $out;
+	system("cc -std=gnu11 -shared -fPIC -fvisibility=hidden -I$src/core -I$build/core "
+		. "-o $dir/protocol/letters.so $dir/letters.c") == 0 or die 'cc';
+	my $sy = Steelyard->start($pool . <<"CONF", modules => $dir);
+virtual-service letters {
+	listen 127.0.0.1:0/udp; protocol letters; pool p; scheduler least-connections;
+	monitor off; idle-timeout 1s;
+}
+CONF
+	my $to = name_of('127.0.0.1', $sy->port('letters'));
+	my ($loaded, $lasting) = (client(), client());
+	ok(!ask($loaded, $to, 'X', 0.3), 'garbage is not passed on');
+	is(metrics($sy, 'letters')->{active}, 0, 'and makes no flow');
+	is(metrics($sy, 'letters')->{refused}, 1, 'but is counted');
+	my ($busy) = ask($loaded, $to, 'A');
+	ok($busy, "the first allocation is at $busy");
+	is_deeply([map { (ask(client(), $to, 'plain'))[0] } 1 .. 4], [($busy eq 'one' ? 'two' : 'one') x 4],
+		'the scheduler counts allocations, and not flows');
+	ok(!ask($loaded, $to, 'X', 0.3), 'garbage within a flow is dropped, too');
+	my $mixed = client();
+	kill 'STOP', $_->{pid} for grep { $_->{role} eq 'worker' } @{ $sy->processes };
+	$mixed->send($_, 0, $to) for 'good', 'X', 'good as well', 'X';
+	kill 'CONT', $_->{pid} for grep { $_->{role} eq 'worker' } @{ $sy->processes };
+	ok(hear($mixed, 'good', 2) && hear($mixed, 'good as well', 2), 'good and bad in one batch');
+	ok(ask($loaded, $to, 'M'), 'more given back than there was');
+	ok(ask($loaded, $to, 'A'), 'and a new one');
+	ok(ask($lasting, $to, 'L'), 'a flow with a lifetime');
+	my $begun = time;
+	Steelyard::wait_for('the other flows to end', sub { metrics($sy, 'letters')->{active} == 1 });
+	Steelyard::wait_for('the last flow to end', sub { metrics($sy, 'letters')->{active} == 0 });
+	cmp_ok(time - $begun, '>=', 2.5, 'it lived as long as its lifetime, and not as the idle timeout');
+	my %shared = map { (ask(client(), $to, 'again'))[0] => 1 } 1 .. 8;
+	is(scalar keys %shared, 2, 'what flows had allocated went with them');
 };
 
 subtest 'reload moves nothing' => sub {

@@ -166,16 +166,6 @@ flow_talk_open(struct flow *flow)
 		protocol->open(&talk->session);
 }
 
-static void
-flow_loads(struct flow *flow, uint32_t change)
-{
-	struct seat_run *run = flow->seat->run;
-
-	tally_add(run->tally->load, change);
-	tally_add(run->server_tally->load, change);
-	tally_add(((struct service_run *)flow->service->run)->tally->load, change);
-}
-
 /* Never below nothing, whatever the module says. */
 static void
 flow_load(struct flow *flow, int32_t change)

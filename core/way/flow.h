@@ -134,6 +134,8 @@ void flow_switched(struct way *way);
 /* Chooses a server and opens the socket. False: there is none, and the flow has ended. `resumed`: as the
  * predecessor had it, if that is still possible. */
 bool flow_connect(struct flow *flow, const struct flow_record *resumed);
+/* The server's load in the protocol's unit changes. */
+void flow_loads(struct flow *flow, uint32_t change);
 /* Gives the server up; the flow has none. */
 void flow_leave(struct flow *flow);
 /* The server refused a datagram, or cannot be reached. False: the flow has ended. */

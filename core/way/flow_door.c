@@ -80,9 +80,10 @@ flow_allowed(struct flow_door *door, const struct sy_addr *client)
 	return false;
 }
 
-/* Whose datagram is it? NULL: nobody's, it is dropped. */
+/* Whose datagram is it? NULL: nobody's, it is dropped. `pending`: has datagrams before this one that are
+ * still to be sent. */
 static struct flow *
-flow_of(struct flow_door *door, unsigned i)
+flow_of(struct flow_door *door, unsigned i, const struct flow *pending)
 {
 	struct flows *flows = door->way->flows;
 	const struct datagram_name *name = datagram_from(flows->in, i);
@@ -102,7 +103,7 @@ flow_of(struct flow_door *door, unsigned i)
 	if (!flow || !flow->talk || flow_passes(flow, SY_CLIENT, datagram_bytes(flows->in, i)))
 		return flow;
 	/* Garbage makes no flow. */
-	if (!flow->served)
+	if (!flow->served && flow != pending)
 		flow_end(flow, REASON_NONE);
 	return NULL;
 }
@@ -119,7 +120,7 @@ flow_door_ready(struct ev_loop *loop, struct ev_io *io, int events)
 	(void)loop, (void)events;
 	n = datagrams_receive(flows->in, io->fd, door->any);
 	for (unsigned i = 0; i < n; i++) {
-		struct flow *next = flow_of(door, i);
+		struct flow *next = flow_of(door, i, flow);
 
 		if (next == flow)
 			continue;

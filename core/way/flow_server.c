@@ -15,6 +15,16 @@ enum { FLOW_STALE_ERRORS = 16 };  /* taken from a socket's queue of errors at on
 
 /* Places. */
 
+void
+flow_loads(struct flow *flow, uint32_t change)
+{
+	struct seat_run *run = flow->seat->run;
+
+	tally_add(run->tally->load, change);
+	tally_add(run->server_tally->load, change);
+	tally_add(((struct service_run *)flow->service->run)->tally->load, change);
+}
+
 static void
 flow_enter(struct flow *flow, const struct target *target, const struct seat *seat,
            enum choose_why why)
@@ -27,6 +37,9 @@ flow_enter(struct flow *flow, const struct target *target, const struct seat *se
 	tally_add(run->tally->active, 1);
 	tally_add(run->server_tally->active, 1);
 	list_append(&run->flows, &flow->of_seat);
+	/* What the first datagram asked for, before there was a server. */
+	if (flow->load)
+		flow_loads(flow, flow->load);
 }
 
 void
@@ -48,12 +61,8 @@ flow_leave(struct flow *flow)
 	run = flow->seat->run;
 	tally_add(run->tally->active, -1u);
 	tally_add(run->server_tally->active, -1u);
-	if (flow->load) {
-		tally_add(run->tally->load, -flow->load);
-		tally_add(run->server_tally->load, -flow->load);
-		tally_add(((struct service_run *)flow->service->run)->tally->load, -flow->load);
-		flow->load = 0;
-	}
+	if (flow->load)
+		flow_loads(flow, -flow->load);
 	list_remove(&flow->of_seat);
 	flow->seat = NULL;
 }
@@ -127,6 +136,8 @@ flow_refused(struct flow *flow, int error)
 		return false;
 	}
 	flow_leave(flow);
+	/* What it had there is gone with it. */
+	flow->load = 0;
 	return true;
 }
 
@@ -177,8 +188,10 @@ flow_on_server(struct ev_loop *loop, struct ev_io *io, int events)
 		if (len < 0) {
 			if (errno != EAGAIN)
 				(void)flow_refused(flow, errno);
+			else if (n == 0)
+				flow_forget_errors(flow);
 			else
-				flow->burst = n > 1 ? (uint8_t)n : 1;
+				flow->burst = (uint8_t)n;
 			return;
 		}
 		n++;
