@@ -509,6 +509,27 @@ virtual-service w {
 	protocol tcp;
 }
 --- steelyard.conf:4: listen: protocol tcp (steelyard.conf:7) does not understand datagrams, so /udp is not possible
+=== what works with TCP only
+POOL
+virtual-service v {
+	listen 127.0.0.1:443/udp;
+	pool p;
+	monitor tcp;
+	protocol udp;
+	send-proxy v2;
+	accept-proxy-from 192.0.2.0/24;
+}
+--- steelyard.conf:7: send-proxy works with TCP only, and virtual-service v listens on UDP
+--- steelyard.conf:8: accept-proxy-from works with TCP only, and virtual-service v listens on UDP
+=== udp is no streams
+POOL
+virtual-service v {
+	listen 127.0.0.1:443;
+	pool p;
+	monitor tcp;
+	protocol udp;
+}
+--- steelyard.conf:3: listen: protocol udp (steelyard.conf:6) understands datagrams only
 === a protocol that is not there
 POOL
 virtual-service v {

@@ -78,7 +78,9 @@ struct service_settings {
 	uint32_t max_connections_per_source;
 	struct sy_rate max_rate;          /* new connections; 0: no limit */
 	struct sy_rate max_rate_per_source;
+	struct sy_rate max_packet_rate_per_source; /* UDP */
 	uint32_t minimum_up;              /* servers; with fewer: sorry pool, or refuse */
+	bool idle_given;                  /* idle_timeout was written: UDP's own is shorter */
 	bool optional;                    /* no server up: shown as unused, not as broken */
 	bool enabled;
 };

@@ -76,6 +76,8 @@ const struct sy_row tables_rows[] = {
 	       .doc = "Servers times monitors."),
 	SY_ROW(struct board_size, persist_entries, "persistence-entries", .max = 1 << 26,
 	       .preset = "131072", .doc = "Clients whose server is remembered."),
+	SY_ROW(struct board_size, flow_entries, "flow-entries", .max = 1 << 22, .preset = "32768",
+	       .doc = "UDP flows of each worker that go on when the worker was killed."),
 	SY_ROW_END
 };
 
@@ -140,7 +142,9 @@ const struct sy_row service_rows[] = {
 		.doc = "on: when no server answers, the service is shown as unused, not as "
 		       "broken."),
 	SERVICE(idle_timeout, "idle-timeout", .min = SY_SECOND, .max = 30 * SY_DAY, .preset = "30m",
-		.doc = "A connection without a byte in either direction for so long is reset."),
+		SY_GIVEN(struct service_settings, idle_given),
+		.doc = "A connection without a byte in either direction for so long is reset. For "
+		       "UDP 60s unless given: there a flow without a datagram ends."),
 	SERVICE(connect_timeout, "connect-timeout", .min = 50, .max = 5 * SY_MINUTE, .preset = "5s",
 		.doc = "How long a server may take to accept a connection; then another one is "
 		       "tried."),
@@ -170,6 +174,9 @@ const struct sy_row service_rows[] = {
 		.doc = "New connections per second, at most; 0: no limit."),
 	SERVICE(max_rate_per_source, "max-rate-per-source", .preset = "0",
 		.doc = "The same for each client address (IPv6: each /64)."),
+	SERVICE(max_packet_rate_per_source, "max-packet-rate-per-source", .preset = "0",
+		.doc = "Datagrams per second of each client address (IPv6: each /64), at most; "
+		       "those above are dropped. 0: no limit."),
 	SERVICE(allow, "allow", .doc = "Only clients from these networks are served."),
 	SERVICE(deny, "deny", .doc = "Clients from these networks are refused, even if allowed "
 				     "above."),

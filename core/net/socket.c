@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1
 #include "net/socket.h"
 
 #include <errno.h>
@@ -99,6 +100,15 @@ socket_keepalive(int fd)
 }
 
 void
+socket_datagram_options(int fd, unsigned family)
+{
+	bool six = family == SY_IPV6;
+
+	socket_set(fd, six ? IPPROTO_IPV6 : IPPROTO_IP, six ? IPV6_RECVERR : IP_RECVERR, 1);
+	socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+}
+
+void
 socket_reset_on_close(int fd)
 {
 	struct linger linger = { .l_onoff = 1, .l_linger = 0 };
@@ -136,7 +146,7 @@ socket_bind(int fd, const struct outgoing *way, uint16_t port)
 		               six ? IPV6_TRANSPARENT : IP_TRANSPARENT, &on, sizeof(on)) < 0)
 			return -1;
 	}
-	if (port)
+	if (port && (!way->datagrams || way->transparent || way->again))
 		socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	else
 		socket_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
@@ -150,13 +160,14 @@ socket_try(const struct outgoing *way, uint16_t port)
 	socklen_t len = socket_name(&way->to, &name);
 	int fd, error;
 
-	fd = socket(name.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	fd = socket(name.ss_family,
+	            (way->datagrams ? SOCK_DGRAM : SOCK_STREAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
 	if (way->from.family != SY_NO_ADDR && socket_bind(fd, way, port) < 0)
 		goto fail;
 	/* On a connecting socket, this lets the last ACK of the handshake wait for the data. */
-	if (way->data_follows)
+	if (way->data_follows && !way->datagrams)
 		socket_set(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, 1);
 	if (connect(fd, (struct sockaddr *)&name, len) < 0 && errno != EINPROGRESS)
 		goto fail;

@@ -21,6 +21,9 @@ bool socket_local(int fd, struct sy_addr *out);
 /* The kernel inherits these from a listener to what it accepts, so only outgoing sockets pay. */
 void socket_nodelay(int fd);
 void socket_keepalive(int fd);
+/* For a connected UDP socket: errors of all kinds are told, and its address and port may be used by
+ * whoever goes on with it. */
+void socket_datagram_options(int fd, unsigned family);
 /* The next close() sends a reset instead of an orderly end. */
 void socket_reset_on_close(int fd);
 /* What went wrong with a connection, 0 for nothing; clears it. */
@@ -30,6 +33,8 @@ struct outgoing {
 	struct sy_addr to;
 	struct sy_addr from;      /* SY_NO_ADDR: the system chooses; port 0: any port */
 	bool transparent;         /* `from` need not be an address of this machine */
+	bool datagrams;           /* UDP */
+	bool again;               /* `from` is an address and port that is ours, maybe still in use */
 	bool data_follows;        /* bytes will be sent at once: they can carry the handshake's last ACK */
 };
 

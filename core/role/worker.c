@@ -4,6 +4,7 @@
 #include "role/roles.h"
 #include "way/ask.h"
 #include "way/attach.h"
+#include "way/flow.h"
 #include "way/way.h"
 
 static int
@@ -19,6 +20,7 @@ static void
 worker_switched(struct child *child, struct generation *old)
 {
 	accept_switched(child->run, old);
+	flow_switched(child->run);
 	attach_switched(child->run);
 }
 
@@ -32,13 +34,17 @@ worker_drop(struct child *child, struct generation *generation)
 static void
 worker_listen(struct child *child, uint64_t listener, unsigned slot, int fd)
 {
-	accept_listen(child->run, listener, slot, fd);
+	if (flow_is_door(fd))
+		flow_listen(child->run, listener, slot, fd);
+	else
+		accept_listen(child->run, listener, slot, fd);
 }
 
 static void
 worker_unlisten(struct child *child, uint64_t listener, unsigned slot)
 {
 	accept_unlisten(child->run, listener, slot);
+	flow_unlisten(child->run, listener, slot);
 }
 
 static void
@@ -58,6 +64,13 @@ worker_end(struct conn *conn, void *context)
 }
 
 static void
+worker_end_flow(struct flow *flow, void *context)
+{
+	(void)context;
+	flow_end(flow, REASON_SHUTDOWN);
+}
+
+static void
 worker_grace_over(struct ev_loop *loop, struct ev_timer *grace, int events)
 {
 	struct way *way = container_of(grace, struct way, grace);
@@ -66,6 +79,7 @@ worker_grace_over(struct ev_loop *loop, struct ev_timer *grace, int events)
 	log_info("%u connections are still open and are reset: the time for a graceful stop is over",
 	         way->conns);
 	attach_each(way, worker_end, NULL);
+	flow_each(way, worker_end_flow, NULL);
 }
 
 /* The last connection to end calls way_over(). */
@@ -79,8 +93,10 @@ worker_stop(struct child *child, bool graceful, uint64_t grace_ms)
 		return;
 	}
 	accept_stop(way);
-	if (!graceful)
+	if (!graceful) {
 		attach_each(way, worker_end, NULL);
+		flow_each(way, worker_end_flow, NULL);
+	}
 	if (way->conns == 0) {
 		way_over(way);
 		return;

@@ -18,6 +18,7 @@ enum board_area {
 	AREA_REASONS,
 	AREA_SOURCES,
 	AREA_PERSIST,
+	AREA_FLOWS,               /* one row after the other */
 	AREA_END,
 };
 

@@ -12,6 +12,7 @@
 #include "base/memfd.h"
 #include "base/must.h"
 #include "share/areas.h"
+#include "share/flow.h"
 #include "share/persist.h"
 #include "share/seq.h"
 #include "share/source.h"
@@ -34,7 +35,7 @@ board_layout(void)
 	const uint64_t numbers[] = {
 		sizeof(struct board_head), sizeof(struct board_process), sizeof(struct board_cell),
 		sizeof(struct board_check), sizeof(struct board_tally), source_area_size(),
-		persist_area_size(1024), BOARD_ROWS, BOARD_REASONS, BOARD_SOURCES, BOARD_WORDS,
+		persist_area_size(1024), flow_area_size(1024), BOARD_ROWS, BOARD_REASONS, BOARD_SOURCES, BOARD_WORDS,
 		offsetof(struct board_cell, health_reason), offsetof(struct board_cell, wish),
 	};
 
@@ -55,6 +56,7 @@ board_lay_out(size_t at[AREA_END + 1], const struct board_size *size)
 		[AREA_REASONS] = sizeof(uint64_t) * BOARD_REASONS * size->services * BOARD_ROWS,
 		[AREA_SOURCES] = source_area_size() * BOARD_ROWS,
 		[AREA_PERSIST] = persist_area_size(size->persist_entries),
+		[AREA_FLOWS] = flow_area_size(size->flow_entries) * BOARD_ROWS,
 	};
 	size_t offset = board_align(sizeof(struct board_head));
 
@@ -105,6 +107,8 @@ board_check_sizes(const struct board_size *size, struct sy_err *err)
 	    board_check_size("cells", size->cells, err) != 0 ||
 	    board_check_size("checks", size->checks, err) != 0 ||
 	    board_check_size("persistence entries", size->persist_entries, err) != 0)
+		return -1;
+	if (size->flow_entries && board_check_size("flows", size->flow_entries, err) != 0)
 		return -1;
 	if (size->services >= size->cells)
 		return sy_fail(err, "the board cannot have room for %u services with %u cells in "

@@ -2,7 +2,8 @@
  * another address: indices, never pointers. Every word has one writer, named below. It lives as long
  * as the master; what is known of a server survives reloads and the death of any other process.
  *
- *	head | process rows | cells | checks | tallies (rows x cells) | reasons | sources | persistence
+ *	head | process rows | cells | checks | tallies (rows x cells) | reasons | sources | persistence |
+ *	flows
  *
  * A cell stands for a service, a server (pool and name), or a seat (a server as used by a service).
  * Cells are found by id in a hash table: whoever binds a configuration claims them (board_cell), so
@@ -44,6 +45,7 @@ struct board_size {
 	uint32_t cells;           /* all cells, services included */
 	uint32_t checks;
 	uint32_t persist_entries;
+	uint32_t flow_entries;    /* of each worker; fewer than 8: flows are not recorded */
 };
 
 /* Written by the master, except beat, held, connections and last_words: by the process itself. */

@@ -9,6 +9,7 @@
 #include "base/slab.h"
 #include "base/text.h"
 #include "way/attach.h"
+#include "way/flow.h"
 #include "way/report.h"
 
 enum { ASK_LIMIT = 10000 };
@@ -89,6 +90,28 @@ ask_clear(struct conn *conn, void *context)
 }
 
 static void
+ask_list_flow(struct flow *flow, void *context)
+{
+	struct conn portrait;
+
+	flow_portrait(flow, &portrait);
+	ask_list(&portrait, context);
+}
+
+static void
+ask_clear_flow(struct flow *flow, void *context)
+{
+	struct ask *ask = context;
+	struct conn portrait;
+
+	flow_portrait(flow, &portrait);
+	if (ask->n >= ask->limit || !ask_matches(ask, &portrait))
+		return;
+	ask->n++;
+	flow_end(flow, REASON_OPERATOR);
+}
+
+static void
 ask_memory(struct way *way, struct text *out)
 {
 	text_printf(out, "{\"connections\":%u,\"connection_bytes\":%zu,\"chunk_bytes\":%zu,"
@@ -120,9 +143,11 @@ ask_run(struct way *way, struct ask *ask, const struct control_message *message)
 	} else if (message->record.value == ASK_CONNECTIONS) {
 		text_puts(&ask->out, "[");
 		attach_each(way, ask_list, ask);
+		flow_each(way, ask_list_flow, ask);
 		text_puts(&ask->out, "]");
 	} else {
 		attach_each(way, ask_clear, ask);
+		flow_each(way, ask_clear_flow, ask);
 		text_printf(&ask->out, "{\"closed\":%llu}", (unsigned long long)ask->n);
 	}
 }

@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "base/slab.h"
 #include "share/persist.h"
+#include "way/flow.h"
 #include "way/talk.h"
 
 /* generation->run. All seats of a generation in one array: a change on the board looks at each. */
@@ -62,6 +63,7 @@ way_new(struct child *child)
 	way->chunks = chunk_pool_new();
 	way->pipes = pipe_pool_new();
 	link_init(&way->doors);
+	way->flows = flows_new(way);
 	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
 	way->most = UINT32_MAX;
@@ -79,6 +81,7 @@ way_free(struct way *way)
 	if (!way)
 		return;
 	must(list_empty(&way->doors) && way->conns == 0);
+	flows_free(way->flows);
 	chunk_pool_free(way->chunks);
 	pipe_pool_free(way->pipes);
 	if (way->spare_fd >= 0)
@@ -105,12 +108,20 @@ attach_end_all(struct link *conns, size_t offset, enum reason reason)
 }
 
 static void
+attach_end_flows(struct link *flows, size_t offset, enum reason reason)
+{
+	list_each_safe(link, flows)
+		flow_end((struct flow *)(void *)((char *)link - offset), reason);
+}
+
+static void
 attach_drained(struct timer_entry *entry, uint64_t now_ms)
 {
 	struct service_run *run = container_of(entry, struct service_run, removed);
 
 	(void)now_ms;
 	attach_end_all(&run->conns, offsetof(struct conn, of_service), REASON_REMOVED);
+	attach_end_flows(&run->flows, offsetof(struct flow, of_service), REASON_REMOVED);
 }
 
 static void
@@ -135,6 +146,7 @@ attach_target(struct way *way, const struct service *service, struct target *tar
 			.server_tally = board_tally(way->board, way->row, seat->server->cell),
 		};
 		link_init(&run->conns);
+		link_init(&run->flows);
 		seat->run = run;
 	}
 }
@@ -165,7 +177,10 @@ attach_service(struct way *way, struct service *service, struct arena *arena)
 	run->reasons = board_reasons(way->board, way->row, service->cell);
 	run->protocol = protocol;
 	run->slab = attach_slab((sizeof(struct conn) + 15) / 16 * 16 + talk_size(protocol));
+	run->flow_slab = attach_slab((sizeof(struct flow) + 15) / 16 * 16 +
+	                             flow_talk_size(protocol));
 	link_init(&run->conns);
+	flow_attach(run);
 	timer_init(&run->removed);
 	/* Workers do not all begin with the same server. */
 	run->sequence = way->child->index;
@@ -226,7 +241,7 @@ detach(struct generation *generation)
 		struct service *service = &config->services[i];
 		struct service_run *run = service->run;
 
-		must(list_empty(&run->conns));
+		must(list_empty(&run->conns) && list_empty(&run->flows));
 		timer_stop(&run->removed);
 		lineup_free(service->target.run);
 		if (service->sorry)
@@ -241,7 +256,7 @@ attach_remove(struct service_run *run, uint64_t now_ms)
 	uint64_t drain_ms = run->service->settings.drain_timeout.ms;
 
 	run->removed_ms = now_ms;
-	if (list_empty(&run->conns) || !drain_ms)
+	if ((list_empty(&run->conns) && list_empty(&run->flows)) || !drain_ms)
 		return;
 	log_info("virtual-service %s was removed: its connections end in %llu s at the latest",
 	         run->service->name, (unsigned long long)drain_ms / 1000);
@@ -300,6 +315,7 @@ attach_seat_down(struct way *way, struct seat_run *run)
 		else if (service->settings.on_down.index == ON_DOWN_RESET)
 			way_end(conn, REASON_SERVER_DOWN);
 	}
+	attach_end_flows(&run->flows, offsetof(struct flow, of_seat), REASON_SERVER_DOWN);
 }
 
 void

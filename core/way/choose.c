@@ -14,6 +14,7 @@ const char *const choose_why_words[] = {
 	[BECAUSE_RETRY] = "retry",
 	[BECAUSE_SORRY] = "sorry",
 	[BECAUSE_PINNED] = "pinned",
+	[BECAUSE_RESUMED] = "resumed",
 };
 
 /* What the board says of a seat, and what follows from it. */
@@ -60,6 +61,15 @@ choose_look(struct board *board, const struct seat *seat, struct choose_look *ou
 	out->fresh = usable && out->wish == WISH_NONE && out->weight > 0;
 	out->known = (usable || out->health.health == HEALTH_DRAINING) &&
 	             out->wish != WISH_DISABLE;
+}
+
+bool
+choose_keeps(struct board *board, const struct seat *seat)
+{
+	struct choose_look look;
+
+	choose_look(board, seat, &look);
+	return look.known;
 }
 
 static const struct sy_scheduler *

@@ -44,6 +44,7 @@ enum choose_why {
 	BECAUSE_RETRY,            /* another server had failed */
 	BECAUSE_SORRY,            /* the pool has too few servers up */
 	BECAUSE_PINNED,           /* this client connection stays with this server connection */
+	BECAUSE_RESUMED,          /* a flow that this worker's predecessor had */
 };
 extern const char *const choose_why_words[];
 
@@ -89,5 +90,7 @@ struct choice {
 /* May this client use the service at all? REASON_NONE: yes. */
 enum reason choose_admits(const struct service *service, const struct sy_addr *client);
 void choose(const struct choose_ask *ask, struct choice *out);
+/* Is this server still good for a client that it knows? */
+bool choose_keeps(struct board *board, const struct seat *seat);
 
 #endif

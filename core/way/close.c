@@ -72,7 +72,7 @@ close_step(struct conn *conn)
 	}
 	report_end(conn);
 	close_tallies(conn);
-	limits_leave(conn);
+	limits_leave(way, &conn->source_slot);
 	list_remove(&conn->of_seat);
 	list_remove(&conn->of_service);
 	timer_stop(&conn->timer);

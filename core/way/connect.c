@@ -24,8 +24,7 @@ connect_on_server(struct ev_loop *loop, struct ev_io *io, int events)
 	way_drive(conn);
 }
 
-/* What went wrong here, and not at the server. */
-static bool
+bool
 connect_is_local(int error)
 {
 	return error == EADDRNOTAVAIL || error == EADDRINUSE || error == EMFILE ||
@@ -33,7 +32,7 @@ connect_is_local(int error)
 	       error == EPERM || error == EAFNOSUPPORT || error == EINVAL;
 }
 
-static enum reason
+enum reason
 connect_reason(int error)
 {
 	if (connect_is_local(error))
@@ -43,18 +42,17 @@ connect_reason(int error)
 	return error == ETIMEDOUT ? REASON_CONNECT_TIMEOUT : REASON_CONNECT_FAILED;
 }
 
-/* The checker looks at once, instead of when its turn comes. */
-static void
-connect_suspect(struct conn *conn)
+void
+connect_suspect(struct way *way, const struct seat *seat)
 {
-	struct seat_run *run = seat_run(conn);
-	struct control_record record = { .type = CONTROL_SUSPECT, .id = conn->seat->cell };
-	uint64_t now_ms = conn->way->child->now_ms;
+	struct seat_run *run = seat->run;
+	struct control_record record = { .type = CONTROL_SUSPECT, .id = seat->cell };
+	uint64_t now_ms = way->child->now_ms;
 
 	if (run->suspected_ms && now_ms < run->suspected_ms + CONNECT_SUSPECT_MS)
 		return;
 	run->suspected_ms = now_ms;
-	child_send(conn->way->child, &record, NULL, 0, NULL, 0);
+	child_send(way->child, &record, NULL, 0, NULL, 0);
 }
 
 static enum step
@@ -72,7 +70,7 @@ connect_failed(struct conn *conn, int error)
 		tally_add(run->tally->connect_failures, 1);
 		tally_add(run->server_tally->connect_failures, 1);
 		tally_add(service_run(conn)->tally->connect_failures, 1);
-		connect_suspect(conn);
+		connect_suspect(conn->way, conn->seat);
 	}
 	if (conn->n_tried < CHOOSE_TRIES)
 		conn->tried[conn->n_tried++] = conn->seat->server->cell;

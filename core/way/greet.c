@@ -49,6 +49,7 @@ enum step
 greet_step(struct conn *conn)
 {
 	const struct sy_nets *trusted = &conn->service->settings.accept_proxy_from;
+	struct limited who;
 	enum reason reason;
 
 	if (conn->timed) {
@@ -65,7 +66,10 @@ greet_step(struct conn *conn)
 			return next;
 		timer_stop(&conn->timer);
 	}
-	reason = limits_admit(conn);
+	who = (struct limited){ conn->way, conn->service, &conn->client_addr, UINT32_MAX };
+	reason = limits_admit(&who);
+	conn->source_slot = who.slot;
+	conn->admitted = reason == REASON_NONE;
 	if (reason != REASON_NONE) {
 		conn->reset = true;
 		return way_close(conn, reason);

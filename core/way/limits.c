@@ -8,90 +8,103 @@
 static const struct sy_addr limits_everybody;
 
 static enum reason
-limits_rate(struct conn *conn, const struct sy_addr *who, uint32_t most, enum reason reason)
+limits_rate(const struct limited *who, const struct sy_addr *client, uint32_t most,
+            enum reason reason)
 {
-	struct way *way = conn->way;
+	struct way *way = who->way;
 
-	if (source_look(way->board, conn->service->id, who, way->child->now_ms).recent >= most)
+	if (source_look(way->board, who->service->id, client, way->child->now_ms).recent >= most)
 		return reason;
 	return REASON_NONE;
 }
 
 /* A source that is counted keeps its slot until the connection ends. */
 static enum reason
-limits_source(struct conn *conn)
+limits_source(struct limited *who)
 {
-	const struct service_settings *settings = &conn->service->settings;
-	struct way *way = conn->way;
+	const struct service_settings *settings = &who->service->settings;
+	struct way *way = who->way;
 	uint64_t now_ms = way->child->now_ms;
 	struct source_count count;
 	enum reason reason;
 
 	if (settings->max_rate_per_source.per_second) {
-		reason = limits_rate(conn, &conn->client_addr,
-		                     settings->max_rate_per_source.per_second,
+		reason = limits_rate(who, who->client, settings->max_rate_per_source.per_second,
 		                     REASON_SOURCE_RATE);
 		if (reason != REASON_NONE)
 			return reason;
 	}
-	conn->source_slot = source_more(way->board, way->row, conn->service->id,
-	                                &conn->client_addr, now_ms);
+	who->slot = source_more(way->board, way->row, who->service->id, who->client, now_ms);
 	if (!settings->max_connections_per_source)
 		return REASON_NONE;
-	count = source_look(way->board, conn->service->id, &conn->client_addr, now_ms);
+	count = source_look(way->board, who->service->id, who->client, now_ms);
 	return count.active > settings->max_connections_per_source ? REASON_SOURCE_FULL
 	                                                           : REASON_NONE;
 }
 
 static enum reason
-limits_service_rate(struct conn *conn)
+limits_service_rate(const struct limited *who)
 {
-	struct way *way = conn->way;
+	struct way *way = who->way;
 	enum reason reason;
 
-	reason = limits_rate(conn, &limits_everybody,
-	                     conn->service->settings.max_rate.per_second, REASON_SERVICE_RATE);
+	reason = limits_rate(who, &limits_everybody, who->service->settings.max_rate.per_second,
+	                     REASON_SERVICE_RATE);
 	if (reason == REASON_NONE)
 		source_less(way->board, way->row,
-		            source_more(way->board, way->row, conn->service->id,
+		            source_more(way->board, way->row, who->service->id,
 		                        &limits_everybody, way->child->now_ms));
 	return reason;
 }
 
 static enum reason
-limits_ask(struct conn *conn)
+limits_ask(struct limited *who)
 {
-	const struct service_settings *settings = &conn->service->settings;
-	enum reason reason = choose_admits(conn->service, &conn->client_addr);
+	const struct service_settings *settings = &who->service->settings;
+	enum reason reason = choose_admits(who->service, who->client);
 
 	if (reason != REASON_NONE)
 		return reason;
 	if (settings->max_connections &&
-	    board_active(conn->way->board, conn->service->cell) > settings->max_connections)
+	    board_active(who->way->board, who->service->cell) > settings->max_connections)
 		return REASON_SERVICE_FULL;
 	if (settings->max_connections_per_source || settings->max_rate_per_source.per_second) {
-		reason = limits_source(conn);
+		reason = limits_source(who);
 		if (reason != REASON_NONE)
 			return reason;
 	}
-	return settings->max_rate.per_second ? limits_service_rate(conn) : REASON_NONE;
+	return settings->max_rate.per_second ? limits_service_rate(who) : REASON_NONE;
 }
 
 enum reason
-limits_admit(struct conn *conn)
+limits_admit(struct limited *who)
 {
-	enum reason reason = limits_ask(conn);
+	struct service_run *run = who->service->run;
+	enum reason reason;
 
+	who->slot = UINT32_MAX;
+	reason = limits_ask(who);
 	if (reason != REASON_NONE)
-		tally_add(service_run(conn)->tally->refused, 1);
-	else
-		conn->admitted = true;
+		tally_add(run->tally->refused, 1);
 	return reason;
 }
 
-void
-limits_leave(struct conn *conn)
+bool
+limits_packet(struct way *way, const struct service *service, const struct sy_addr *client)
 {
-	source_less(conn->way->board, conn->way->row, conn->source_slot);
-	conn->source_slot = UINT32_MAX;
+	uint32_t most = service->settings.max_packet_rate_per_source.per_second;
+	uint64_t group = ~service->id;   /* counted apart from its flows */
+
+	if (source_look(way->board, group, client, way->child->now_ms).recent >= most)
+		return false;
+	source_less(way->board, way->row,
+	            source_more(way->board, way->row, group, client, way->child->now_ms));
+	return true;
+}
+
+void
+limits_leave(struct way *way, uint32_t *slot)
+{
+	source_less(way->board, way->row, *slot);
+	*slot = UINT32_MAX;
 }

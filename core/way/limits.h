@@ -5,9 +5,19 @@
 
 #include "way/way.h"
 
-/* Once for each connection, when the client is known. REASON_NONE: it may pass. */
-enum reason limits_admit(struct conn *conn);
+struct limited {
+	struct way *way;
+	const struct service *service;
+	const struct sy_addr *client;
+	uint32_t slot;            /* out: to be given back with limits_leave(), refused or not */
+};
+
+/* Once for each connection or flow, when the client is known, and after it was counted as active.
+ * REASON_NONE: it may pass. */
+enum reason limits_admit(struct limited *who);
 /* At its end. */
-void limits_leave(struct conn *conn);
+void limits_leave(struct way *way, uint32_t *slot);
+/* One datagram more of this client, for services with max-packet-rate-per-source. */
+bool limits_packet(struct way *way, const struct service *service, const struct sy_addr *client);
 
 #endif

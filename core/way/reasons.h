@@ -43,7 +43,11 @@
 	X(SHUTDOWN, "shutdown", false, "Steelyard is stopping") \
 	X(OPERATOR, "operator", false, "closed by the operator") \
 	X(NO_MEMORY, "no-memory", true, "out of memory") \
-	X(WORKER_FULL, "worker-full", true, "worker has no descriptor left")
+	X(WORKER_FULL, "worker-full", true, "worker has no descriptor left") \
+	X(SERVER_REFUSED, "server-refused", true, "server refused the datagrams") \
+	X(PACKET_RATE, "packet-rate", false, "client address is at its max-packet-rate-per-source") \
+	X(PACKET_DROPPED, "packet-dropped", false, "protocol dropped the datagram") \
+	X(MOVED, "moved", false, "another worker goes on with the flow")
 
 enum reason {
 #define REASON_ENUM(name, label, error, words) REASON_##name,

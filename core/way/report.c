@@ -118,7 +118,11 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 		break;
 	case REASON_IDLE:
 		snprintf(out, REPORT_WORDS, "nothing was said for %s, that is idle-timeout",
-		         report_seconds(settings->idle_timeout.ms, time));
+		         report_seconds(conn->datagrams ? service_run(conn)->flow_idle_ms
+		                                        : settings->idle_timeout.ms, time));
+		break;
+	case REASON_SERVER_REFUSED:
+		snprintf(out, REPORT_WORDS, "%s (%s)", words, strerror(conn->error));
 		break;
 	case REASON_GREET_TIMEOUT:
 		snprintf(out, REPORT_WORDS, "client said %" PRIu64 " bytes, not enough, within "
@@ -168,6 +172,9 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	case REASON_OPERATOR:
 	case REASON_NO_MEMORY:
 	case REASON_WORKER_FULL:
+	case REASON_PACKET_RATE:
+	case REASON_PACKET_DROPPED:
+	case REASON_MOVED:
 	case REASONS_END:
 		break;
 	}
@@ -242,7 +249,7 @@ report_end(const struct conn *conn)
 	report_number(fields, &n, "up", conn->client.bytes);
 	report_number(fields, &n, "down", conn->server.bytes);
 	report_field(fields, &n, "end", reason_rows[conn->reason].name);
-	log_event(LOG_LEVEL_INFO, "connection", report_words(conn, words), fields, n);
+	log_event(LOG_LEVEL_INFO, conn->datagrams ? "flow" : "connection", report_words(conn, words), fields, n);
 }
 
 static void
@@ -265,6 +272,7 @@ report_json(const struct conn *conn, struct text *out)
 		socket_local(conn->server.io.fd, &local);
 	text_printf(out, "{\"id\":\"%" PRIx64 "\",\"worker\":%u,\"generation\":%" PRIu64, conn->id,
 	            conn->way->child->index, conn->generation->number);
+	report_member(out, "transport", conn->datagrams ? "udp" : "tcp");
 	report_member(out, "service", conn->service->name);
 	report_member(out, "client", report_addr(&conn->client_addr, client));
 	report_member(out, "peer", report_addr(&conn->peer, peer));

@@ -215,16 +215,12 @@ side_end(struct side *side)
 	(void)shutdown(side->io.fd, SHUT_WR);
 }
 
-/* Smoothed over about eight exchanges. */
-static void
-side_response(struct conn *conn)
+void
+side_response(struct seat_run *run, uint64_t took_us)
 {
-	uint64_t took = clock_us() - conn->mark_us;
-	struct seat_run *run = seat_run(conn);
 	struct board_tally *to[2] = { run->tally, run->server_tally };
-	uint32_t sample = took < UINT32_MAX / 2 ? (uint32_t)took : UINT32_MAX / 2;
+	uint32_t sample = took_us < UINT32_MAX / 2 ? (uint32_t)took_us : UINT32_MAX / 2;
 
-	conn->heard = true;
 	if (!sample)
 		sample = 1;
 	for (unsigned i = 0; i < 2; i++) {
@@ -249,7 +245,8 @@ side_count(struct conn *conn, struct side *side, size_t n)
 		tally_add(seat->tally->bytes_down, n);
 		tally_add(seat->server_tally->bytes_down, n);
 		if (!conn->heard)
-			side_response(conn);
+			side_response(seat, clock_us() - conn->mark_us);
+		conn->heard = true;
 		return;
 	}
 	tally_add(service->bytes_up, n);

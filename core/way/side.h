@@ -33,5 +33,7 @@ void side_end(struct side *side);
 
 /* Bytes went by: totals, tallies, the time of the last byte. */
 void side_count(struct conn *conn, struct side *side, size_t n);
+/* How long the server took to answer, smoothed over about eight exchanges. */
+void side_response(struct seat_run *run, uint64_t took_us);
 
 #endif

@@ -109,6 +109,7 @@ struct conn {
 	bool parting;             /* at the close, the client gets time to take our last words */
 	bool from_server;         /* which side the reason is about, where it could be either */
 	bool elsewhere;           /* its server went down during the connect */
+	bool datagrams;           /* not a connection: a flow, as report.h shows it */
 	const char *words;        /* the protocol module's reason */
 };
 
@@ -123,6 +124,11 @@ struct service_run {
 	struct link conns;
 	struct timeq *greet, *connect, *settle, *parting;
 	struct timeq *idle[WAY_IDLE_STEPS];
+	struct link flows;        /* way/flow.h, as all that follows with flow in its name */
+	struct slab *flow_slab;
+	struct timeq *flow_idle;
+	uint64_t flow_idle_ms;
+	uint64_t flow_complained_ms;
 	struct timer_entry removed; /* armed when a reload took the service away */
 	uint64_t removed_ms;
 	uint64_t sequence;
@@ -135,7 +141,7 @@ struct seat_run {
 	const struct seat *seat;
 	struct lineup *lineup;    /* that it stands in */
 	struct board_tally *tally, *server_tally;
-	struct link conns;
+	struct link conns, flows;
 	uint64_t suspected_ms;    /* when the master was told last */
 };
 
@@ -154,10 +160,11 @@ struct way {
 	struct chunk_pool *chunks;
 	struct pipe_pool *pipes;
 	struct link doors;        /* accept.c */
+	struct flows *flows;      /* flow.c */
 	struct ev_timer pause;    /* accept again after EMFILE */
 	bool paused;
 	int spare_fd;             /* given up to take, and shed, one connection at EMFILE */
-	uint32_t conns, most;     /* open, and how many may be */
+	uint32_t conns, most;     /* open, flows included, and how many may be */
 	uint64_t made;            /* connections ever */
 	uint64_t complained_ms;   /* when the log was last told that this worker is full */
 	uint64_t random;
@@ -221,6 +228,11 @@ enum step close_step(struct conn *conn);
 
 /* connect.c: the server went down, so the connect will not succeed: another one is tried. */
 void connect_elsewhere(struct conn *conn);
+/* What went wrong here, and not at the server. */
+bool connect_is_local(int error);
+enum reason connect_reason(int error);
+/* The checker looks at once, instead of when its turn comes. */
+void connect_suspect(struct way *way, const struct seat *seat);
 
 /* accept.c: listening sockets. */
 void accept_listen(struct way *way, uint64_t listener, unsigned slot, int fd);
