@@ -205,19 +205,19 @@ subtest 'when servers go down' => sub {
 subtest 'drained and disabled' => sub {
 	mark($sy);
 	my ($mine, $who) = held('reset', from => '127.0.0.41');
-	my $server = "good/$who";
-	my ($text, $status) = $sy->ctl('drain', $server);
+	my @server = ($who, '--pool', 'good');
+	my ($text, $status) = $sy->ctl('drain', @server);
 	is($status, 0, 'drain') or diag $text;
 	Steelyard::wait_for('the wish to be known', sub { my %by; $by{ (held('reset', from => "127.0.1.$_"))[1] }++ for 1 .. 12; !$by{$who} });
 	pass('no new client gets there');
 	is((held('reset', from => '127.0.0.41'))[1], $who, 'the known client does');
 	is((say($mine, "still\n"), hear($mine, qr/\n/))[1], "$who: still\n", 'and what was open stays open');
-	($text, $status) = $sy->ctl('disable', $server);
+	($text, $status) = $sy->ctl('disable', @server);
 	is($status, 0, 'disable') or diag $text;
 	Steelyard::wait_for('the wish to be known', sub { (held('reset', from => '127.0.0.41'))[1] ne $who });
 	pass('now the known client goes elsewhere');
 	is((say($mine, "still\n"), hear($mine, qr/\n/))[1], "$who: still\n", 'what was open stays open');
-	($text, $status) = $sy->ctl('enable', $server);
+	($text, $status) = $sy->ctl('enable', @server);
 	is($status, 0, 'enable') or diag $text;
 };
 

@@ -94,7 +94,6 @@ subtest 'new clients wait for one connect at most' => sub {
 	my @back = shares(100);
 	diag 'just back: ' . percent(@back);
 	cmp_ok($back[1], '<', 0.2, 'it begins with less than its share');
-	cmp_ok($back[1], '>', 0, 'but with something');
 	my ($early) = $back[1];
 	wait_for('slow start to be over', sub { (shares(150))[1] > 0.27 }, $slow_start + 10);
 	my @full = shares(300);

@@ -41,7 +41,6 @@ pick_drop(struct conn *conn, bool reset)
 	list_remove(&conn->of_seat);
 	side_close(conn->way, side, reset);
 	*side = (struct side){ .io.fd = -1, .bytes = side->bytes };
-	conn->seat = NULL;
 }
 
 /* Another worker may have taken the last place at the same moment. */
