@@ -195,8 +195,8 @@ subtest 'when servers go down' => sub {
 	$s[$m - 1]->kill;
 	for my $name (qw(lean strict reset keep)) { $sy->wait_down($name, $other) }
 	is(exchange($port{lean}, 'x'), 'sorry: x', 'one is too few: the sorry pool answers');
-	my ($line) = grep { / service=lean .* server=sorry / } lines_since($sy);
-	like($line // '', qr/ why=sorry /, 'and the log says so');
+	my $line = Steelyard::wait_for('its line', sub { (grep { / service=lean .* server=sorry / } lines_since($sy))[-1] });
+	like($line, qr/ why=sorry /, 'and the log says so');
 	$_->again for $s[$n - 1], $s[$m - 1];
 	for my $name (qw(lean strict reset keep)) { $sy->wait_up($name, "s$_") for 1 .. 3 }
 	like(exchange($port{lean}, 'x'), qr/^s\d: x$/, 'and back');

@@ -149,9 +149,14 @@ subtest 'servers' => sub {
 	mark($sy);
 	my $sock = dial($port{odd});
 	is(ask($sock, 'whole'), 'whole', 'a server that ends after its answer');
+	# Its end may still be under way: whoever speaks now may speak to a dying connection.
+	select undef, undef, undef, 2;
 	is(ask($sock, 'whole'), 'whole', 'is asked again on another connection');
+	$sock = dial($port{odd});
 	is(ask($sock, 'more'), 'one', 'one that says more than it was asked');
+	select undef, undef, undef, 2;
 	is(ask($sock, 'whole'), 'whole', 'is not listened to');
+	$sock = dial($port{odd});
 	say($sock, "half\n");
 	is(ending($sock), 'reset', 'half an answer is no answer');
 	# Its kernel sends a reset when our next word is there already.

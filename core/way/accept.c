@@ -51,6 +51,7 @@ accept_step(struct conn *conn)
 		conn->reset = true;
 		return way_close(conn, REASON_CLIENT_LOST);
 	}
+	conn->port = conn->service_addr.port;
 	return STEP_GREET;
 }
 

@@ -243,7 +243,7 @@ connect_start(struct conn *conn)
 	struct outgoing way = { .to = server->addr };
 	int fd;
 
-	way.to.port = target_port(conn->target, server, conn->service_addr.port);
+	way.to.port = target_port(conn->target, server, conn->port);
 	conn->server_addr = way.to;
 	conn->mark_us = clock_us();
 	way.data_follows = side_input(conn->way, &conn->client).len > 0 ||

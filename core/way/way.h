@@ -97,6 +97,7 @@ struct conn {
 	uint8_t n_tried;
 	uint8_t step, reason, why;
 	int16_t error;            /* errno behind the reason, 0: none */
+	uint16_t port;            /* of ours, that was connected to: a PROXY header may tell of another */
 	bool timed;               /* the timer came up */
 	bool greeted;             /* PROXY header done */
 	bool admitted;            /* past the limits */
