@@ -93,7 +93,7 @@ gather_control_group(struct gathered *gathered, struct complaints *complaints)
 	const struct node *node = node_child(gathered->root, "control");
 	const struct group *group;
 
-	gathered->control_gid = gathered->gid;
+	gathered->control_gid = getegid(); /* who may steer is named, never assumed */
 	for (uint32_t i = 1; node && i < node->n_args; i++) {
 		const char *arg = node_arg(node, i);
 
