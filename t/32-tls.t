@@ -444,7 +444,8 @@ subtest 'broken settings' => sub {
 
 SKIP: {
 	skip 'built with sanitizers: memory says nothing', 2 if sanitized();
-	my $n = 2000;
+	# OpenSSL 3.0's own struct for a connection has 7.6 KiB, and about 5 more hang from it.
+	my ($n, $most) = (2000, 16);
 	my $echo = Crowd::Server->new('s1');
 	my $idle = Steelyard->start("workers 1;\n" . <<CONF);
 pool p { server s1 127.0.0.1:@{[ $echo->port ]}; }
@@ -464,8 +465,8 @@ CONF
 	is(scalar @conns, $n, "$n connections, an exchange over each");
 	my $after = $settled->();
 	my $each = ($after - $before) / $n;
-	diag sprintf 'worker: PSS %d KiB, %d KiB with %d more TLS connections: %.1f KiB each (at most 12; aim 9)', $before, $after, $n, $each;
-	cmp_ok($each, '<=', 12, 'an idle TLS connection costs at most 12 KiB');
+	diag sprintf 'worker: PSS %d KiB, %d KiB with %d more TLS connections: %.1f KiB each (at most %d; aim 9)', $before, $after, $n, $each, $most;
+	cmp_ok($each, '<=', $most, "an idle TLS connection costs at most $most KiB");
 }
 
 done_testing;

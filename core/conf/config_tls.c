@@ -73,6 +73,9 @@ bind_tls(struct binder *binder, const struct node *block, bool server, const cha
 	tls->id = tree_hash(node);
 	bind_rows(binder, node, 0, server ? tls_server_rows : tls_client_rows, tls, tls_others);
 	tls_certificates(binder, node, tls);
+	/* One that was complained about is none of the known: what follows goes on with the default. */
+	if (tls->policy.index > TLS_OLD)
+		tls->policy.index = TLS_INTERMEDIATE;
 	tls_check(binder, tls);
 	/* Only the loader has no board. What it accepts is what the others get. */
 	if (!binder->board)

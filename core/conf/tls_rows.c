@@ -71,9 +71,10 @@ const struct rows_other tls_others[] = {
 };
 
 const struct sy_row certificate_rows[] = {
-	SY_ROW(struct tls_certificate, chain, "chain", .flags = SY_REQUIRED,
-	       .doc = "File with the certificate, and with those that lead to its root (PEM)."),
-	SY_ROW(struct tls_certificate, key, "key", .flags = SY_REQUIRED,
+	SY_ROW(struct tls_certificate, chain, "chain",
+	       .doc = "File with the certificate, and with those that lead to its root (PEM); the name "
+		      "is the file's when not given."),
+	SY_ROW(struct tls_certificate, key, "key",
 	       .doc = "File with its key (PEM, not encrypted); the chain's when not given."),
 	SY_ROW_END
 };

@@ -53,6 +53,10 @@ greet_tls_failed(struct conn *conn)
 	struct side *client = &conn->client;
 
 	conn->error = client->tls->error;
+	if (client->tls->ended && !conn->error) {
+		side_tls_drop(client, false);
+		return way_close(conn, REASON_CLIENT_EARLY);
+	}
 	side_tls_words(conn, client);
 	side_tls_drop(client, false);
 	conn->parting = true;
