@@ -50,6 +50,11 @@ void bind_service(struct binder *binder, const struct node *node, struct service
 /* All listen statements of the block. `tcp_only` refuses /udp. */
 void bind_listens(struct binder *binder, const struct node *block, struct service *service,
 		  bool tcp_only, struct listener **out, uint32_t *n);
+/* The tls block in `block`, or NULL. `where` says whose it is. */
+struct tls *bind_tls(struct binder *binder, const struct node *block, bool server,
+		     const char *where);
+/* What a pool's servers are called, and what their certificates are asked for. */
+void bind_tls_servers(struct binder *binder, const struct tls *tls, const struct pool *pool);
 void bind_check_service(struct binder *binder, const struct service *service);
 void bind_check(struct binder *binder);
 

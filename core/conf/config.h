@@ -10,6 +10,7 @@
 #include "api/protocol.h"
 #include "api/scheduler.h"
 #include "base/arena.h"
+#include "conf/tls.h"
 #include "conf/tree.h"
 #include "share/board.h"
 
@@ -37,6 +38,7 @@ struct pool {
 	uint32_t n_servers;
 	uint32_t port;            /* 0: not set */
 	struct sy_msec slow_start;
+	struct tls *tls;          /* NULL: servers are spoken to in clear */
 	const struct node *node;
 };
 
@@ -52,6 +54,7 @@ struct seat {
 struct target {
 	const struct pool *pool;
 	uint32_t port;            /* pool ... port=N; 0: not set */
+	struct tls *tls;          /* of this use, else the pool's; or NULL */
 	struct seat *seats;       /* n = pool->n_servers, same order */
 	void *run;                /* private to the process: scheduler tables */
 };
@@ -103,6 +106,7 @@ struct listener {
 	struct sy_addr addr;
 	uint32_t transport;       /* TRANSPORT_* */
 	struct service *service;
+	struct tls *tls;          /* or NULL; shared by all addresses of one statement */
 	const struct node *node;
 };
 
@@ -146,6 +150,7 @@ struct config {
 	uint32_t n_listeners;
 	struct listener *console; /* where the console listens; service NULL */
 	uint32_t n_console;
+	struct tls *tls;          /* all tls blocks, by next */
 	const struct node *root;
 	struct arena *arena;
 	const struct main_bound *main; /* for the loader, which fills gen_head: conf/bind.h */

@@ -71,6 +71,16 @@ check_proxy_header(struct binder *binder, const struct service *service)
 		    check_place(service, "snat")->file, check_place(service, "snat")->line);
 }
 
+static void
+check_tls(struct binder *binder, const struct service *service)
+{
+	const struct tls *tls = service->target.tls;
+
+	if (tls && check_has_udp(service))
+		complain(binder->complaints, tls->node, "tls to servers works with TCP only, and "
+			 "virtual-service %s listens on UDP", service->name);
+}
+
 static unsigned
 check_families_of_pool(const struct target *target)
 {
@@ -180,6 +190,7 @@ bind_check_service(struct binder *binder, const struct service *service)
 		return;
 	check_transports(binder, service);
 	check_proxy_header(binder, service);
+	check_tls(binder, service);
 	check_families(binder, service);
 	check_numbers(binder, service);
 	check_monitors(binder, service);

@@ -116,6 +116,17 @@ listen_add(struct binder *binder, struct listener *listener, uint32_t ordinal)
 			 first->node->file, first->node->line);
 }
 
+static struct tls *
+listen_tls(struct binder *binder, const struct node *node, const struct service *service)
+{
+	if (!node->block || !service)
+		return NULL;
+	bind_rows(binder, node, node->n_args, NULL, NULL, listen_others);
+	return bind_tls(binder, node, true,
+			arena_printf(binder->arena, "virtual-service %s",
+				     service->name ? service->name : ""));
+}
+
 /* Goes over all addresses, with `out` NULL only to count them. */
 static uint32_t
 listen_walk(struct binder *binder, const struct node *block, struct service *service,
@@ -126,6 +137,9 @@ listen_walk(struct binder *binder, const struct node *block, struct service *ser
 
 	binder->complaints = complaints;
 	for (const struct node *node = block->children; node; node = node->next) {
+		struct tls *tls = out && strcmp(node->name, "listen") == 0
+				? listen_tls(binder, node, service) : NULL;
+
 		for (uint32_t i = 0; strcmp(node->name, "listen") == 0 && i < node->n_args; i++) {
 			struct listen_text text;
 
@@ -134,12 +148,16 @@ listen_walk(struct binder *binder, const struct node *block, struct service *ser
 			if (tcp_only && text.transport == TRANSPORT_UDP)
 				listen_wrong(binder, node, node_arg(node, i),
 					     "/udp is not possible here");
+			if (tls && text.transport == TRANSPORT_UDP)
+				listen_wrong(binder, node, node_arg(node, i),
+					     "tls is not possible with /udp");
 			for (uint32_t port = text.addr.port; port <= text.last; port++, n++) {
 				if (!out || n >= LISTENERS_MAX)
 					continue;
 				out[n] = (struct listener){ .addr = text.addr,
 							   .transport = text.transport,
 							   .service = service,
+							   .tls = tls,
 							   .node = node };
 				out[n].addr.port = (uint16_t)port;
 				listen_add(binder, &out[n], n);
@@ -170,7 +188,7 @@ bind_listens(struct binder *binder, const struct node *block, struct service *se
 		if (node->n_args == 0)
 			complain(binder->complaints, node,
 				 "listen needs an address and a port: listen *:443;");
-		if (node->block)
-			complain(binder->complaints, node, "listen takes no block");
+		if (node->block && !service)
+			complain(binder->complaints, node, "listen of the console takes no block");
 	}
 }

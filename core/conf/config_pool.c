@@ -100,5 +100,7 @@ bind_pool(struct binder *binder, const struct node *node, struct pool *pool)
 	if (!node_child(node, "server"))
 		complain(binder->complaints, node, "pool %s has no servers: server NAME ADDRESS;",
 			 pool->name);
+	pool->tls = bind_tls(binder, node, false, arena_printf(binder->arena, "pool %s", pool->name));
+	bind_tls_servers(binder, pool->tls, pool);
 	bind_same_address(binder, pool);
 }

@@ -62,7 +62,10 @@ bind_target(struct binder *binder, const struct node *node, struct service *serv
 	struct pool *pool;
 	const char *name, *near;
 
-	bind_rows(binder, node, 1, target_rows, target, NULL);
+	bind_rows(binder, node, 1, target_rows, target, target_others);
+	target->tls = bind_tls(binder, node, false,
+			       arena_printf(binder->arena, "virtual-service %s",
+					    service->name ? service->name : ""));
 	name = bind_name(binder, node);
 	if (!name)
 		return;
@@ -74,6 +77,9 @@ bind_target(struct binder *binder, const struct node *node, struct service *serv
 		return;
 	}
 	target->pool = pool;
+	bind_tls_servers(binder, target->tls, pool);
+	if (!target->tls)
+		target->tls = pool->tls;
 	target->seats = arena_array(binder->arena, struct seat, pool->n_servers);
 	for (uint32_t i = 0; i < pool->n_servers && service->name; i++) {
 		struct seat *seat = &target->seats[i];

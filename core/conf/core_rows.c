@@ -110,6 +110,7 @@ const struct sy_row pool_rows[] = {
 const struct rows_other pool_others[] = {
 	{ "server", "NAME ADDRESS[:PORT] [weight=N] [max-connections=N] [port=N]",
 	  "A real server: its name, and its address or host name." },
+	{ "tls", "{ ... }", "Servers are spoken to over TLS." },
 	{ NULL, NULL, NULL }
 };
 
@@ -131,6 +132,16 @@ const struct sy_row target_rows[] = {
 		      "that the "
 		      "client connected to."),
 	SY_ROW_END
+};
+
+const struct rows_other target_others[] = {
+	{ "tls", "{ ... }", "Servers are spoken to over TLS in this service; instead of the pool's." },
+	{ NULL, NULL, NULL }
+};
+
+const struct rows_other listen_others[] = {
+	{ "tls", "{ ... }", "Clients speak TLS, which ends here." },
+	{ NULL, NULL, NULL }
 };
 
 #define SERVICE(field, label, ...) SY_ROW(struct service_settings, field, label, __VA_ARGS__)
@@ -190,14 +201,14 @@ const struct sy_row service_rows[] = {
 };
 
 const struct rows_other service_others[] = {
-	{ "listen", "ADDRESS:PORT[-PORT][/udp] ...",
+	{ "listen", "ADDRESS:PORT[-PORT][/udp] ... [{ tls { ... } }]",
 	  "Addresses and ports that clients connect to; may be repeated. `*' stands for all IPv4 "
 	  "addresses, `[::]' for all of IPv6. The ports beyond the first are extra ports: the "
 	  "server is "
 	  "asked on the same one unless a port is set for it." },
 	{ "protocol", "NAME [{ ... }]", "Module that understands what is said; tcp when not "
 					"given." },
-	{ "pool", "NAME [port=N]", "The servers." },
+	{ "pool", "NAME [port=N] [{ tls { ... } }]", "The servers." },
 	{ "sorry-pool", "NAME [port=N]", "Servers to use while the service is down." },
 	{ "scheduler", "NAME [{ ... }]",
 	  "Module that chooses a server; least-connections when not given." },
@@ -272,7 +283,14 @@ const struct core_block core_blocks[] = {
 	  NULL },
 	{ "virtual-service", "NAME", "What clients connect to.", service_rows, service_others },
 	{ "pool", "NAME", "Settings on the line of a pool or sorry-pool, in a virtual-service.",
-	  target_rows, NULL },
+	  target_rows, target_others },
+	{ "listen", "ADDRESS:PORT", "What a listen statement of a virtual-service may have in its block.",
+	  NULL, listen_others },
+	{ "tls", "", "In a listen statement of a virtual-service: clients speak TLS, which ends here.",
+	  tls_server_rows, tls_others },
+	{ "tls", "", "In a pool, or in the pool statement of a virtual-service: TLS to the servers.",
+	  tls_client_rows, tls_others },
+	{ "certificate", "NAME", "A certificate and its key, in a tls block.", certificate_rows, NULL },
 	{ "monitor", "NAME", "What every monitor understands, besides the module's own.",
 	  monitor_rows, NULL },
 	{ "include, set, for-each, template, deploy", "",

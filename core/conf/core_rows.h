@@ -34,8 +34,10 @@ struct monitor_conf {
 };
 
 extern const struct sy_row main_rows[], log_rows[], control_rows[], tables_rows[], console_rows[],
-	pool_rows[], server_rows[], service_rows[], target_rows[], monitor_rows[];
-extern const struct rows_other main_others[], console_others[], pool_others[], service_others[];
+	pool_rows[], server_rows[], service_rows[], target_rows[], monitor_rows[],
+	tls_server_rows[], tls_client_rows[], certificate_rows[];
+extern const struct rows_other main_others[], console_others[], pool_others[], service_others[],
+	target_others[], listen_others[], tls_others[];
 
 /* The blocks in the order in which the manual tells them. */
 struct core_block {

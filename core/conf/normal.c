@@ -5,6 +5,7 @@
 
 #include "conf/bind.h"
 #include "conf/gathered.h"
+#include "conf/normal.h"
 #include "conf/resolve.h"
 
 struct normal {
@@ -73,11 +74,25 @@ normal_rows(struct normal *normal, struct node *block, const struct sy_row *rows
 }
 
 static void
+normal_tls_of(struct normal *normal, struct node *block, const struct sy_row *rows)
+{
+	struct node *tls = (struct node *)node_child(block, "tls");
+
+	if (!tls)
+		return;
+	normal_tls(normal->gathered, normal->complaints, tls);
+	normal_rows(normal, tls, rows);
+}
+
+static void
 normal_listens(struct normal *normal, struct node *block)
 {
-	for (struct node *node = block->children; node; node = node->next)
-		if (strcmp(node->name, "listen") == 0)
-			resolve_args(&normal->resolver, node, 0, node->n_args);
+	for (struct node *node = block->children; node; node = node->next) {
+		if (strcmp(node->name, "listen") != 0)
+			continue;
+		resolve_args(&normal->resolver, node, 0, node->n_args);
+		normal_tls_of(normal, node, tls_server_rows);
+	}
 }
 
 /* ---- blocks ---- */
@@ -120,6 +135,7 @@ normal_pool(struct normal *normal, struct node *pool)
 {
 	rows_unfold(normal->arena, pool, 1);
 	normal_rows(normal, pool, pool_rows);
+	normal_tls_of(normal, pool, tls_client_rows);
 	for (struct node *node = pool->children; node; node = node->next) {
 		if (strcmp(node->name, "server") != 0)
 			continue;
@@ -182,6 +198,8 @@ normal_service(struct normal *normal, struct node *service)
 
 		if (kind != SY_KINDS)
 			normal_use(normal, node, kind);
+		if (strcmp(node->name, "pool") == 0 || strcmp(node->name, "sorry-pool") == 0)
+			normal_tls_of(normal, node, tls_client_rows);
 	}
 }
 

@@ -14,6 +14,8 @@ void api_services(struct request *request);
 void api_service(struct request *request);
 void api_servers(struct request *request);
 void api_checks(struct request *request);
+/* api_certificates.c */
+void api_certificates(struct request *request);
 /* api_process.c */
 void api_processes(struct request *request);
 void api_generations(struct request *request);

@@ -41,6 +41,8 @@ const struct route console_routes[] = {
 	  "forgets what matches; service= server=" },
 	{ "GET", "/v1/processes", false, api_processes, "the processes of this instance" },
 	{ "GET", "/v1/generations", false, api_generations, "configurations that are alive" },
+	{ "GET", "/v1/certificates", false, api_certificates,
+	  "certificates of tls blocks, with days left" },
 	{ "GET", "/v1/checks", false, api_checks, "servers as the checker sees them" },
 	{ "POST", "/v1/checks", true, api_check_now, "checks everything now" },
 	{ "GET", "/v1/events", false, api_events, "what changed; limit=" },

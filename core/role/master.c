@@ -16,6 +16,7 @@
 #include "base/must.h"
 #include "proc/notify.h"
 #include "role/upgrade.h"
+#include "share/tickets.h"
 
 enum {
 	MASTER_FDS = 512,         /* beside the listeners: children, pidfds, modules, log */
@@ -347,8 +348,10 @@ master_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 	uint64_t now_ms = clock_ms();
 
 	(void)loop, (void)events;
-	if (master->board)
+	if (master->board) {
 		supervise_tick(master, now_ms);
+		tickets_rotate(master->board, clock_wall_ms());
+	}
 	reload_tick(master, now_ms);
 	upgrade_tick(master, now_ms);
 	console_expire(master, now_ms);

@@ -6,6 +6,7 @@
 #include "share/board.h"
 #include "share/ids.h"
 #include "share/source.h"
+#include "share/tickets.h"
 
 enum board_ids { IDS_SERVICES, IDS_OTHERS, IDS_CHECKS, IDS_TABLES };
 
@@ -32,6 +33,7 @@ struct board_head {
 	_Atomic uint32_t workers; /* by the master */
 	_Atomic uint32_t fold_seq; /* odd while the master moves a row's totals; by the master */
 	struct ids_head ids[IDS_TABLES];
+	struct ticket_area tickets; /* by the master */
 };
 
 /* One process's view of it. */

@@ -138,6 +138,7 @@ board_new(const struct board_size *size, int *fd, struct sy_err *err)
 	}
 	head->layout = board_layout();
 	head->size = *size;
+	tickets_first(&head->tickets, clock_wall_ms());
 	must(getrandom(&head->key, sizeof(head->key), 0) == sizeof(head->key));
 	head->started_wall_ms = clock_wall_ms();
 	head->magic = BOARD_MAGIC;

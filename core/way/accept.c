@@ -36,7 +36,7 @@ accept_on_client(struct ev_loop *loop, struct ev_io *io, int events)
 	struct conn *conn = container_of(io, struct conn, client.io);
 
 	(void)loop;
-	conn->client.ready |= (uint8_t)events;
+	side_ready(&conn->client, events);
 	way_drive(conn);
 }
 
@@ -77,6 +77,7 @@ accept_conn(struct door *door, struct generation *generation, int fd)
 	link_init(&conn->of_seat);
 	conn->way = way;
 	conn->service = listener->service;
+	conn->listener = listener;
 	conn->generation = generation_hold(generation);
 	conn->id = ++way->made * BOARD_WORKERS + way->child->index;
 	conn->accepted_ms = conn->last_ms = way->child->now_ms;

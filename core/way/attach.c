@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "base/slab.h"
+#include "net/tls.h"
 #include "share/persist.h"
 #include "way/flow.h"
 #include "way/talk.h"
@@ -87,6 +88,9 @@ way_free(struct way *way)
 	if (way->spare_fd >= 0)
 		close(way->spare_fd);
 	free(way->scratch);
+	free(way->records.bytes);
+	slab_free(way->tls_slab);
+	tls_shared_free(way->tls);
 	free(way);
 	while (attach_slabs) {
 		struct way_slab *entry = attach_slabs;
@@ -200,6 +204,30 @@ attach_check(const struct service *service, struct sy_err *err)
 	return 0;
 }
 
+static void
+detach_tls(struct config *config)
+{
+	for (struct tls *tls = config->tls; tls; tls = tls->next) {
+		tls_context_free(tls->run);
+		tls->run = NULL;
+	}
+}
+
+static int
+attach_tls(struct way *way, struct config *config, struct sy_err *err)
+{
+	if (config->tls && !way->tls)
+		way->tls = tls_shared_new(way->board);
+	for (struct tls *tls = config->tls; tls; tls = tls->next) {
+		tls->run = tls_context_new(tls, way->tls, err);
+		if (!tls->run) {
+			detach_tls(config);
+			return -1;
+		}
+	}
+	return 0;
+}
+
 int
 attach(struct way *way, struct generation *generation, struct sy_err *err)
 {
@@ -217,6 +245,8 @@ attach(struct way *way, struct generation *generation, struct sy_err *err)
 		if (service->sorry)
 			attached->n_seats += service->sorry->pool->n_servers;
 	}
+	if (attach_tls(way, config, err) < 0)
+		return -1;
 	next = attached->seats = arena_array(arena, struct seat_run, attached->n_seats + 1);
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		struct service *service = &config->services[i];
@@ -247,6 +277,7 @@ detach(struct generation *generation)
 		if (service->sorry)
 			lineup_free(service->sorry->run);
 	}
+	detach_tls(config);
 	generation->run = NULL;
 }
 

@@ -2,6 +2,7 @@
  * words coming gets the time to take them. */
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
 #include "base/slab.h"
 #include "way/limits.h"
@@ -79,6 +80,7 @@ close_step(struct conn *conn)
 	talk_free(conn);
 	side_close(way, &conn->client, reset);
 	side_close(way, &conn->server, reset);
+	free(conn->problem);
 	child_release(way->child, conn->generation);
 	slab_give(run->slab, conn);
 	way->conns--;

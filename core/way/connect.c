@@ -1,7 +1,10 @@
 /* The connection to the server. The client's first bytes, if they are here already, leave together
  * with the end of the handshake; if the connect fails, they are still here for the next server. */
+#define _GNU_SOURCE 1
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "base/clock.h"
@@ -9,6 +12,7 @@
 #include "net/socket.h"
 #include "share/persist.h"
 #include "way/side.h"
+#include "way/side_tls.h"
 #include "way/talk.h"
 #include "way/way.h"
 
@@ -20,7 +24,7 @@ connect_on_server(struct ev_loop *loop, struct ev_io *io, int events)
 	struct conn *conn = container_of(io, struct conn, server.io);
 
 	(void)loop;
-	conn->server.ready |= (uint8_t)events;
+	side_ready(&conn->server, events);
 	way_drive(conn);
 }
 
@@ -39,6 +43,8 @@ connect_reason(int error)
 		return REASON_CONNECT_LOCAL;
 	if (error == ECONNREFUSED)
 		return REASON_CONNECT_REFUSED;
+	if (error == EPROTO)
+		return REASON_TLS_SERVER;
 	return error == ETIMEDOUT ? REASON_CONNECT_TIMEOUT : REASON_CONNECT_FAILED;
 }
 
@@ -173,6 +179,75 @@ connect_send(struct conn *conn)
 	return next;
 }
 
+/* Before TLS only the PROXY header is sent, and in clear; the bytes follow when the handshake is
+ * done. */
+static enum step
+connect_begin_tls(struct conn *conn)
+{
+	struct side *server = &conn->server;
+	uint8_t made[PROXY_MADE_MAX];
+	size_t len = connect_header(conn, made);
+	ssize_t n = len ? send(server->io.fd, made, len, MSG_NOSIGNAL) : 0;
+
+	if (n < 0) {
+		server->ready &= (uint8_t)~EV_WRITE;
+		return errno == EAGAIN ? WAIT : connect_failed(conn, errno);
+	}
+	/* An empty socket that does not take that much is none that would take more. */
+	if ((size_t)n < len)
+		return connect_failed(conn, ENOBUFS);
+	server->wrote = n > 0;
+	if (!side_tls_connect(conn, conn->target->tls)) {
+		conn->reset = true;
+		return way_close(conn, REASON_NO_MEMORY);
+	}
+	return WAIT;
+}
+
+/* When it is told, another server may have been tried, or none be left. */
+static void
+connect_name_problem(struct conn *conn)
+{
+	char *words = conn->problem;
+
+	if (!words || asprintf(&conn->problem, "%s: %s", conn->seat->server->name, words) < 0)
+		conn->problem = NULL;
+	free(words);
+}
+
+static enum step
+connect_tls(struct conn *conn)
+{
+	struct side *server = &conn->server;
+	struct sy_span bytes;
+	enum step next;
+
+	if (!server->tls) {
+		next = connect_begin_tls(conn);
+		if (next != WAIT || !server->tls)
+			return next;
+	}
+	switch (side_tls_secure(server)) {
+	case SECURE_WAIT:
+		return WAIT;
+	case SECURE_FAILED:
+		side_tls_words(conn, server);
+		connect_name_problem(conn);
+		return connect_failed(conn, server->tls->error && server->tls->error != ECONNRESET
+		                            ? server->tls->error : EPROTO);
+	case SECURE_DONE:
+		break;
+	}
+	next = connect_done(conn);
+	bytes = side_input(conn->way, &conn->client);
+	if (!conn->tunnel || bytes.len == 0)
+		return next;
+	if (side_send(conn->way, server, bytes) < 0)
+		return way_close_error(conn, server, errno);
+	side_use(conn->way, &conn->client, bytes.len);
+	return next;
+}
+
 /* Have the client's first bytes arrived? A client that speaks first has often done so by now. */
 static enum step
 connect_listen(struct conn *conn)
@@ -246,7 +321,7 @@ connect_start(struct conn *conn)
 	way.to.port = target_port(conn->target, server, conn->port);
 	conn->server_addr = way.to;
 	conn->mark_us = clock_us();
-	way.data_follows = side_input(conn->way, &conn->client).len > 0 ||
+	way.data_follows = side_input(conn->way, &conn->client).len > 0 || conn->target->tls ||
 	                   conn->service->settings.send_proxy.index != SEND_PROXY_OFF;
 	fd = connect_open(conn, &way);
 	if (fd < 0)
@@ -272,16 +347,16 @@ connect_step(struct conn *conn)
 	if (conn->elsewhere)
 		return connect_failed(conn, EHOSTDOWN);
 	if (side_open(&conn->server)) {
-		if (!(conn->server.ready & EV_WRITE))
+		if (!(conn->server.ready & EV_WRITE) && !conn->server.tls)
 			return WAIT;
 		/* It took a round trip: the client has had the time to speak. */
-		conn->client.ready |= EV_READ;
+		side_ready(&conn->client, EV_READ);
 	}
 	next = connect_listen(conn);
 	if (next == WAIT && !side_open(&conn->server))
 		next = connect_start(conn);
 	if (next == WAIT)
-		next = connect_send(conn);
+		next = conn->target->tls ? connect_tls(conn) : connect_send(conn);
 	if (next == WAIT && !timer_armed(&conn->timer))
 		timeq_arm(service_run(conn)->connect, &conn->timer, conn->way->child->now_ms);
 	return next;

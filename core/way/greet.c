@@ -1,10 +1,11 @@
 /* What comes before the protocol: the PROXY header of a balancer in front of us. Then the client is
- * known, and the limits are asked. */
+ * known, and the limits are asked; then, if the listener has it, the TLS handshake. */
 #include <errno.h>
 
 #include "net/proxy_header.h"
 #include "way/limits.h"
 #include "way/side.h"
+#include "way/side_tls.h"
 #include "way/way.h"
 
 static enum step
@@ -45,6 +46,48 @@ greet_header(struct conn *conn)
 	}
 }
 
+/* Whoever failed gets to read the alert that says why. */
+static enum step
+greet_tls_failed(struct conn *conn)
+{
+	struct side *client = &conn->client;
+
+	conn->error = client->tls->error;
+	if (client->tls->ended && !conn->error) {
+		side_tls_drop(client, false);
+		return way_close(conn, REASON_CLIENT_EARLY);
+	}
+	side_tls_words(conn, client);
+	side_tls_drop(client, false);
+	conn->parting = true;
+	return way_close(conn, REASON_TLS_HANDSHAKE);
+}
+
+static enum step
+greet_tls(struct conn *conn)
+{
+	const struct tls *tls = conn->listener->tls;
+
+	if (!conn->client.tls && !side_tls_accept(conn, tls)) {
+		conn->reset = true;
+		return way_close(conn, REASON_NO_MEMORY);
+	}
+	switch (side_tls_secure(&conn->client)) {
+	case SECURE_DONE:
+		timer_stop(&conn->timer);
+		return STEP_CLASSIFY;
+	case SECURE_FAILED:
+		timer_stop(&conn->timer);
+		return greet_tls_failed(conn);
+	case SECURE_WAIT:
+		break;
+	}
+	if (!timer_armed(&conn->timer))
+		timeq_arm(way_queue(conn->way, tls->handshake_timeout.ms), &conn->timer,
+		          conn->way->child->now_ms);
+	return WAIT;
+}
+
 enum step
 greet_step(struct conn *conn)
 {
@@ -54,7 +97,7 @@ greet_step(struct conn *conn)
 
 	if (conn->timed) {
 		conn->reset = true;
-		return way_close(conn, REASON_GREET_TIMEOUT);
+		return way_close(conn, conn->admitted ? REASON_TLS_LATE : REASON_GREET_TIMEOUT);
 	}
 	if (!conn->greeted && trusted->n && sy_nets_have(trusted, &conn->peer)) {
 		enum step next = greet_header(conn);
@@ -66,13 +109,15 @@ greet_step(struct conn *conn)
 			return next;
 		timer_stop(&conn->timer);
 	}
-	who = (struct limited){ conn->way, conn->service, &conn->client_addr, UINT32_MAX };
-	reason = limits_admit(&who);
-	conn->source_slot = who.slot;
-	conn->admitted = reason == REASON_NONE;
-	if (reason != REASON_NONE) {
-		conn->reset = true;
-		return way_close(conn, reason);
+	if (!conn->admitted) {
+		who = (struct limited){ conn->way, conn->service, &conn->client_addr, UINT32_MAX };
+		reason = limits_admit(&who);
+		conn->source_slot = who.slot;
+		conn->admitted = reason == REASON_NONE;
+		if (reason != REASON_NONE) {
+			conn->reset = true;
+			return way_close(conn, reason);
+		}
 	}
-	return STEP_CLASSIFY;
+	return conn->listener->tls ? greet_tls(conn) : STEP_CLASSIFY;
 }

@@ -7,14 +7,16 @@
 
 #include "net/socket.h"
 #include "way/side.h"
+#include "way/side_tls.h"
 
 enum {
 	MOVER_ROUNDS = 4,         /* full buffers in one turn, then the others have theirs */
 	MOVER_BULK = 3,           /* full reads in a row: it is bulk */
+	MOVER_RECORDS = 16,       /* TLS records in one turn */
 	MOVER_SMALL = 16384,      /* a splice of less than that was not worth its pipe */
 };
 
-enum { MOVER_COPY, MOVER_SPLICE };
+enum { MOVER_COPY, MOVER_SPLICE, MOVER_TLS };
 
 static enum moved
 mover_copy(struct conn *conn, struct side *from, struct side *to)
@@ -47,6 +49,32 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 	/* Whatever is left, libev tells again. */
 	from->ready &= (uint8_t)~EV_READ;
 	return MOVED;
+}
+
+/* What has been read from the socket must be used up, or wait for the other side: nobody would tell
+ * of it again. */
+static enum moved
+mover_tls(struct conn *conn, struct side *from, struct side *to)
+{
+	struct way *way = conn->way;
+
+	for (unsigned n_records = 1;; n_records++) {
+		ssize_t n = side_tls_read(from, way->scratch, WAY_SCRATCH);
+
+		if (n < 0)
+			return errno == EAGAIN ? MOVED : MOVED_READ_ERROR;
+		if (n == 0) {
+			from->eof = true;
+			return MOVED;
+		}
+		side_count(conn, from, (size_t)n);
+		if (side_send(way, to, sy_span(way->scratch, (size_t)n)) < 0)
+			return MOVED_WRITE_ERROR;
+		if (side_pending(to) || !(from->ready & EV_READ))
+			return MOVED;
+		if (n_records >= MOVER_RECORDS)
+			from->tls->readable = false;
+	}
 }
 
 int
@@ -107,10 +135,13 @@ mover_splice(struct conn *conn, struct side *from, struct side *to)
 static enum moved (*const movers[])(struct conn *, struct side *, struct side *) = {
 	[MOVER_COPY] = mover_copy,
 	[MOVER_SPLICE] = mover_splice,
+	[MOVER_TLS] = mover_tls,
 };
 
 enum moved
 mover_move(struct conn *conn, struct side *from, struct side *to)
 {
-	return movers[from->full >= MOVER_BULK ? MOVER_SPLICE : MOVER_COPY](conn, from, to);
+	if (from->tls)
+		return movers[MOVER_TLS](conn, from, to);
+	return movers[from->full >= MOVER_BULK && !to->tls ? MOVER_SPLICE : MOVER_COPY](conn, from, to);
 }

@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "way/side.h"
+#include "way/side_tls.h"
 #include "way/talk.h"
 #include "way/way.h"
 
@@ -133,5 +134,6 @@ pick_step(struct conn *conn)
 		pick_enter(conn, &same);
 		return STEP_RELAY;
 	}
+	side_tls_facts(conn, conn->talk ? &conn->talk->session.facts : &facts);
 	return pick_server(conn, conn->talk ? &conn->talk->session.facts : &facts);
 }

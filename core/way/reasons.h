@@ -47,7 +47,11 @@
 	X(SERVER_REFUSED, "server-refused", true, "server refused the datagrams") \
 	X(PACKET_RATE, "packet-rate", false, "client address is at its max-packet-rate-per-source") \
 	X(PACKET_DROPPED, "packet-dropped", false, "protocol dropped the datagram") \
-	X(MOVED, "moved", false, "another worker goes on with the flow")
+	X(MOVED, "moved", false, "another worker goes on with the flow") \
+	X(TLS_HANDSHAKE, "tls-handshake", false, "TLS handshake failed") \
+	X(TLS_LATE, "tls-late", false, "client did not complete the TLS handshake in time") \
+	X(TLS_SERVER, "tls-server", true, "TLS handshake with the server failed") \
+	X(TLS_BROKEN, "tls-broken", true, "TLS failed")
 
 enum reason {
 #define REASON_ENUM(name, label, error, words) REASON_##name,

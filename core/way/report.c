@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "net/socket.h"
+#include "way/side_tls.h"
 
 static uint64_t
 report_age_ms(const struct conn *conn, uint64_t since_ms)
@@ -91,6 +92,26 @@ report_limit(const struct conn *conn, const char *words, char *out)
 }
 
 static void
+report_tls(const struct conn *conn, const char *words, char *out)
+{
+	const char *problem = conn->problem ? conn->problem : "no reason given";
+	char limit[DURATION_TEXT_SIZE];
+
+	if (conn->reason == REASON_TLS_LATE)
+		snprintf(out, REPORT_WORDS, "client did not complete the TLS handshake within "
+		         "handshake-timeout (%s)",
+		         duration_text(conn->listener->tls->handshake_timeout.ms, limit));
+	else if (conn->reason == REASON_TLS_SERVER && conn->n_tried > 1)
+		snprintf(out, REPORT_WORDS, "%s: %s; %u servers were tried", words, problem,
+		         conn->n_tried);
+	else if (conn->reason == REASON_TLS_BROKEN)
+		snprintf(out, REPORT_WORDS, "TLS with the %s failed: %s",
+		         conn->from_server ? "server" : "client", problem);
+	else
+		snprintf(out, REPORT_WORDS, "%s: %s", words, problem);
+}
+
+static void
 report_down(const struct conn *conn, const char *words, char *out)
 {
 	struct cell_health health = { .reason = "" };
@@ -152,6 +173,12 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	case REASON_PROTOCOL_CUT:
 		snprintf(out, REPORT_WORDS, "%s %s", side, words);
 		break;
+	case REASON_TLS_HANDSHAKE:
+	case REASON_TLS_LATE:
+	case REASON_TLS_SERVER:
+	case REASON_TLS_BROKEN:
+		report_tls(conn, words, out);
+		break;
 	case REASON_SERVER_DOWN:
 		report_down(conn, words, out);
 		break;
@@ -206,6 +233,22 @@ report_id(const struct conn *conn, char out[static 17])
 	*out = '\0';
 }
 
+/* Version and cipher. */
+static const char *
+report_secured(const struct side *side, char out[static 96])
+{
+	return side->tls && side->tls->secured ? tls_summary(side->tls->ssl, out) : NULL;
+}
+
+static const char *
+report_sni(const struct conn *conn, char out[static 256])
+{
+	size_t n = conn->client.tls ? tls_sni(conn->client.tls->ssl, out, 255) : 0;
+
+	out[n] = '\0';
+	return n ? out : NULL;
+}
+
 /* Text that is not there leaves its field out. */
 static void
 report_field(struct log_field *fields, unsigned *n, const char *name, const char *text)
@@ -226,7 +269,8 @@ report_end(const struct conn *conn)
 	char words[REPORT_WORDS], id[17], client[ADDR_TEXT_SIZE], via[ADDR_TEXT_SIZE];
 	char vip[ADDR_TEXT_SIZE], source[ADDR_TEXT_SIZE], server[ADDR_TEXT_SIZE];
 	struct sy_addr local = { .family = SY_NO_ADDR };
-	struct log_field fields[16];
+	char tls[96], server_tls[96], sni[256];
+	struct log_field fields[20];
 	unsigned n = 0;
 
 	if (!conn->generation->config->global.log_connections || !log_wants(LOG_LEVEL_INFO))
@@ -244,6 +288,9 @@ report_end(const struct conn *conn)
 	report_field(fields, &n, "server", conn->seat ? conn->seat->server->name : NULL);
 	report_field(fields, &n, "address", report_addr(&conn->server_addr, server));
 	report_field(fields, &n, "why", report_why(conn));
+	report_field(fields, &n, "tls", report_secured(&conn->client, tls));
+	report_field(fields, &n, "sni", report_sni(conn, sni));
+	report_field(fields, &n, "server_tls", report_secured(&conn->server, server_tls));
 	report_number(fields, &n, "ms", report_age_ms(conn, conn->accepted_ms));
 	report_number(fields, &n, "connect_us", conn->connect_us);
 	report_number(fields, &n, "up", conn->client.bytes);
@@ -265,7 +312,7 @@ void
 report_json(const struct conn *conn, struct text *out)
 {
 	char client[ADDR_TEXT_SIZE], vip[ADDR_TEXT_SIZE], source[ADDR_TEXT_SIZE];
-	char server[ADDR_TEXT_SIZE], peer[ADDR_TEXT_SIZE];
+	char server[ADDR_TEXT_SIZE], peer[ADDR_TEXT_SIZE], tls[96], server_tls[96], sni[256];
 	struct sy_addr local = { .family = SY_NO_ADDR };
 
 	if (side_open(&conn->server))
@@ -281,6 +328,9 @@ report_json(const struct conn *conn, struct text *out)
 	report_member(out, "source", report_addr(&local, source));
 	report_member(out, "server_address", report_addr(&conn->server_addr, server));
 	report_member(out, "why", report_why(conn));
+	report_member(out, "tls", report_secured(&conn->client, tls));
+	report_member(out, "sni", report_sni(conn, sni));
+	report_member(out, "server_tls", report_secured(&conn->server, server_tls));
 	report_member(out, "step", way_step_names[conn->step]);
 	text_printf(out, ",\"age_ms\":%" PRIu64 ",\"idle_ms\":%" PRIu64
 	            ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64 "}",

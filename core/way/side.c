@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "net/socket.h"
 #include "way/mover.h"
+#include "way/side_tls.h"
 
 void
 side_init(struct side *side, int fd, void (*ready)(struct ev_loop *, struct ev_io *, int))
@@ -22,6 +23,8 @@ side_watch(struct way *way, struct side *side, int events)
 {
 	int now = ev_is_active(&side->io) ? side->io.events & (EV_READ | EV_WRITE) : 0;
 
+	if (side->tls)
+		events = side_tls_events(side->tls, events);
 	if (now == events)
 		return;
 	if (now)
@@ -30,6 +33,14 @@ side_watch(struct way *way, struct side *side, int events)
 		return;
 	ev_io_set(&side->io, side->io.fd, events);
 	ev_io_start(way->loop, &side->io);
+}
+
+void
+side_ready(struct side *side, int events)
+{
+	side->ready |= (uint8_t)(events & (EV_READ | EV_WRITE));
+	if (side->tls)
+		side_tls_ready(side->tls, events);
 }
 
 void
@@ -44,6 +55,7 @@ side_close(struct way *way, struct side *side, bool reset)
 	if (side->pipe)
 		pipe_give(way->pipes, side->pipe);
 	side->pipe = NULL;
+	side_tls_drop(side, side_open(side) && !reset);
 	if (!side_open(side))
 		return;
 	if (ev_is_active(&side->io) || ev_is_pending(&side->io))
@@ -95,9 +107,9 @@ side_keep(struct way *way)
 static ssize_t
 side_recv(struct conn *conn, struct side *side, uint8_t *at, size_t len)
 {
-	ssize_t n = recv(side->io.fd, at, len, 0);
+	ssize_t n = side->tls ? side_tls_read(side, at, len) : recv(side->io.fd, at, len, 0);
 
-	if (n < (ssize_t)len)
+	if (n < (ssize_t)len && !side->tls)
 		side->ready &= (uint8_t)~EV_READ;
 	if (n == 0)
 		side->eof = true;
@@ -156,6 +168,8 @@ no_memory:
 ssize_t
 side_write(struct side *side, struct sy_span bytes)
 {
+	if (side->tls)
+		return side_tls_write(side, bytes);
 	/* The first segment leaves at once in any case; who writes once does not pay. */
 	if (side->wrote && !side->prompt) {
 		socket_nodelay(side->io.fd);
@@ -168,17 +182,21 @@ side_write(struct side *side, struct sy_span bytes)
 int
 side_send(struct way *way, struct side *side, struct sy_span bytes)
 {
-	if (!side_pending(side)) {
+	while (!side_pending(side)) {
 		ssize_t n = side_write(side, bytes);
 
 		if (n < 0 && errno != EAGAIN)
 			return -1;
-		if (n < (ssize_t)bytes.len)
-			side->ready &= (uint8_t)~EV_WRITE;
 		if (n > 0) {
 			bytes.at += n;
 			bytes.len -= (size_t)n;
 		}
+		/* TLS takes one record at a time. */
+		if (side->tls && n > 0 && bytes.len > 0)
+			continue;
+		if (bytes.len > 0)
+			side->ready &= (uint8_t)~EV_WRITE;
+		break;
 	}
 	if (bytes.len == 0 || queue_put(way->chunks, &side->out, bytes))
 		return 0;
@@ -199,18 +217,22 @@ side_flush(struct way *way, struct side *side)
 			return -1;
 		if (n > 0)
 			queue_drop(way->chunks, &side->out, (size_t)n);
-		if (n < (ssize_t)bytes.len) {
+		if (n < (ssize_t)bytes.len && (n < 0 || !side->tls)) {
 			side->ready &= (uint8_t)~EV_WRITE;
 			break;
 		}
 	}
-	return 0;
+	return side->end_due && !side->out ? side_tls_end(side) : 0;
 }
 
 void
 side_end(struct side *side)
 {
 	side->shut = true;
+	if (side->tls) {
+		(void)side_tls_end(side);
+		return;
+	}
 	/* Fails only when the connection is dead, which the next read tells. */
 	(void)shutdown(side->io.fd, SHUT_WR);
 }

@@ -13,6 +13,9 @@ void side_close(struct way *way, struct side *side, bool reset);
 /* What libev shall wait for; 0: nothing. */
 void side_watch(struct way *way, struct side *side, int events);
 
+/* What libev said. */
+void side_ready(struct side *side, int events);
+
 /* Bytes read and not used yet. */
 struct sy_span side_input(const struct way *way, const struct side *side);
 void side_use(struct way *way, struct side *side, size_t n);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "way/side.h"
+#include "way/side_tls.h"
 #include "way/talk.h"
 
 #define TO(step) (1u << STEP_##step)
@@ -96,7 +97,7 @@ way_drive(struct conn *conn)
 		if (next == GONE)
 			return;
 		if (next == WAIT) {
-			if (side_keep(conn->way))
+			if (side_keep(conn->way) && side_tls_keep(conn->way))
 				break;
 			next = way_close(conn, REASON_NO_MEMORY);
 		}
@@ -123,6 +124,10 @@ way_close_error(struct conn *conn, const struct side *side, int error)
 	conn->from_server = server;
 	if (error == ENOMEM)
 		return way_close(conn, REASON_NO_MEMORY);
+	if (error == EPROTO && side->tls) {
+		side_tls_words(conn, server ? &conn->server : &conn->client);
+		return way_close(conn, REASON_TLS_BROKEN);
+	}
 	if (error == ECONNRESET || error == EPIPE)
 		return way_close(conn, server ? REASON_SERVER_RESET : REASON_CLIENT_RESET);
 	return way_close(conn, server ? REASON_SERVER_LOST : REASON_CLIENT_LOST);

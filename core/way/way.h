@@ -4,8 +4,8 @@
  *	  |                                                                             |
  *	  +--> accept --> greet --> classify --> pick --> connect --> relay --> close --+
  *	       batches,   PROXY     protocol     persist- another     both      one reason,
- *	       limits     header    module       ence,    server if   ways,     one log line
- *	                                ^        sched-   it fails    half-
+ *	       limits     header,   module       ence,    server if   ways,     one log line
+ *	                  TLS           ^        sched-   it fails    half-
  *	                                |        uler        |        close
  *	                                |          ^---------'          |
  *	                                '------- next exchange ---------'
@@ -53,12 +53,16 @@ enum {
 	WAY_OUT_MOST = 65536,     /* a protocol module's words to a side that does not read them */
 };
 
+struct side_tls;
+struct tls_shared;
+
 /* One of the two connections. */
 struct side {
 	struct ev_io io;          /* io.fd is -1 when there is none */
 	struct chunk *in;         /* a window: read, but not used yet */
 	struct chunk *out;        /* a queue: must still be written to this side, in order */
 	struct pipe *pipe;        /* the same, in a pipe; never both */
+	struct side_tls *tls;     /* NULL: in clear */
 	uint64_t bytes;           /* read from this side */
 	uint8_t ready;            /* EV_READ, EV_WRITE: what libev said and nobody has used up */
 	uint8_t full;             /* reads in a row that filled the buffer */
@@ -66,6 +70,7 @@ struct side {
 	bool shut;                /* we have passed the end on to it */
 	bool wrote;               /* something was sent to it */
 	bool prompt;              /* TCP_NODELAY is set */
+	bool end_due;             /* the end must still be told: TLS has words for that, too */
 };
 
 struct conn {
@@ -76,6 +81,7 @@ struct conn {
 	struct way *way;
 	struct generation *generation;
 	const struct service *service;
+	const struct listener *listener;
 	const struct target *target;
 	const struct seat *seat;
 	struct talk *talk;        /* protocol module in the path, or NULL: behind this block */
@@ -112,6 +118,7 @@ struct conn {
 	bool elsewhere;           /* its server went down during the connect */
 	bool datagrams;           /* not a connection: a flow, as report.h shows it */
 	const char *words;        /* the protocol module's reason */
+	char *problem;            /* what TLS failed of, in words; ours to free */
 };
 
 /* What a worker adds to the objects of a configuration (their `run`). */
@@ -158,6 +165,15 @@ struct way {
 		uint8_t *at;
 		size_t len;
 	} fresh;
+	struct {                  /* side_tls.c: the same for what is still encrypted */
+		struct side_tls *owner;
+		uint8_t *bytes;       /* made when first wanted */
+		uint8_t *at;
+		size_t len;
+	} records;
+	struct tls_shared *tls;   /* made when first wanted */
+	struct slab *tls_slab;
+	char sni[256];            /* of the connection in hand, see side_tls_facts() */
 	struct chunk_pool *chunks;
 	struct pipe_pool *pipes;
 	struct link doors;        /* accept.c */
@@ -202,7 +218,7 @@ side_open(const struct side *side)
 static inline bool
 side_pending(const struct side *side)
 {
-	return side->out || side->pipe;
+	return side->out || side->pipe || side->end_due;
 }
 
 /* way.c: the driver. The connection may be gone afterwards. */

@@ -1,0 +1,420 @@
+#include "way/side_tls.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <openssl/err.h>
+
+#include "base/must.h"
+#include "base/slab.h"
+#include "net/socket.h"
+#include "way/side.h"
+
+enum {
+	TLS_RECORDS = 65536,      /* read from the socket at once */
+	TLS_RECORD = 16000,       /* written at once: fits a chunk, so that it can be repeated from there */
+};
+
+/* ---- what OpenSSL reads from and writes to ---- */
+
+bool
+side_tls_keep(struct way *way)
+{
+	struct side_tls *tls = way->records.owner;
+	struct sy_span rest = sy_span(way->records.at, way->records.len);
+
+	if (!tls)
+		return true;
+	way->records.owner = NULL;
+	return rest.len == 0 || window_put(way->chunks, &tls->raw, rest, rest.len);
+}
+
+static size_t
+tls_serve(struct side_tls *tls, char *to, size_t size)
+{
+	struct way *way = tls->way;
+	struct sy_span have;
+	size_t n;
+
+	if (tls->raw)
+		have = chunk_span(tls->raw);
+	else if (way->records.owner == tls)
+		have = sy_span(way->records.at, way->records.len);
+	else
+		return 0;
+	n = have.len < size ? have.len : size;
+	memcpy(to, have.at, n);
+	if (tls->raw) {
+		window_drop(way->chunks, &tls->raw, n);
+		return n;
+	}
+	way->records.at += n;
+	way->records.len -= n;
+	if (way->records.len == 0)
+		way->records.owner = NULL;
+	return n;
+}
+
+/* Fills the worker's buffer. As recv(). */
+static ssize_t
+tls_recv(struct side_tls *tls)
+{
+	struct way *way = tls->way;
+	ssize_t n;
+
+	if (!tls->readable) {
+		errno = EAGAIN;
+		return -1;
+	}
+	if (!side_tls_keep(way)) {
+		errno = ENOMEM;
+		return -1;
+	}
+	n = recv(tls->side->io.fd, way->records.bytes, TLS_RECORDS, 0);
+	if (n < TLS_RECORDS)
+		tls->readable = false;
+	if (n == 0)
+		tls->ended = true;
+	if (n > 0) {
+		way->records.owner = tls;
+		way->records.at = way->records.bytes;
+		way->records.len = (size_t)n;
+	}
+	return n;
+}
+
+static int
+tls_bio_read(BIO *bio, char *to, int size)
+{
+	struct side_tls *tls = BIO_get_data(bio);
+	ssize_t n = (ssize_t)tls_serve(tls, to, (size_t)size);
+
+	BIO_clear_retry_flags(bio);
+	if (n > 0)
+		return (int)n;
+	n = tls->ended ? 0 : tls_recv(tls);
+	if (n > 0)
+		return (int)tls_serve(tls, to, (size_t)size);
+	if (n < 0 && errno == EAGAIN)
+		BIO_set_retry_read(bio);
+	else if (n < 0)
+		tls->error = (int16_t)errno;
+	return (int)n;
+}
+
+static int
+tls_bio_write(BIO *bio, const char *from, int len)
+{
+	struct side_tls *tls = BIO_get_data(bio);
+	struct side *side = tls->side;
+	ssize_t n;
+
+	BIO_clear_retry_flags(bio);
+	if (side->wrote && !side->prompt) {
+		socket_nodelay(side->io.fd);
+		side->prompt = true;
+	}
+	n = send(side->io.fd, from, (size_t)len, MSG_NOSIGNAL);
+	if (n > 0) {
+		side->wrote = true;
+		return (int)n;
+	}
+	side->ready &= (uint8_t)~EV_WRITE;
+	if (errno == EAGAIN)
+		BIO_set_retry_write(bio);
+	else
+		tls->error = (int16_t)errno;
+	return -1;
+}
+
+static long
+tls_bio_ctrl(BIO *bio, int what, long number, void *pointer)
+{
+	const struct side_tls *tls = BIO_get_data(bio);
+
+	(void)number, (void)pointer;
+	if (what == BIO_CTRL_FLUSH)
+		return 1;
+	return what == BIO_CTRL_EOF ? tls->ended : 0;
+}
+
+static BIO *
+tls_bio(struct side_tls *tls)
+{
+	static BIO_METHOD *method;
+	BIO *bio;
+
+	if (!method) {
+		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "side");
+		must(method && BIO_meth_set_read(method, tls_bio_read) &&
+		     BIO_meth_set_write(method, tls_bio_write) &&
+		     BIO_meth_set_ctrl(method, tls_bio_ctrl));
+	}
+	bio = BIO_new(method);
+	if (!bio)
+		return NULL;
+	BIO_set_data(bio, tls);
+	BIO_set_init(bio, 1);
+	return bio;
+}
+
+/* ---- beginning ---- */
+
+static struct side_tls *
+tls_new(struct conn *conn, struct side *side)
+{
+	struct way *way = conn->way;
+	struct side_tls *tls;
+
+	if (!way->tls_slab) {
+		way->tls_slab = slab_new(sizeof(*tls));
+		way->records.bytes = must_alloc(TLS_RECORDS);
+	}
+	tls = slab_take(way->tls_slab);
+	if (!tls)
+		return NULL;
+	*tls = (struct side_tls){ .way = way, .side = side, .readable = true };
+	/* What came behind a PROXY header. */
+	if (!side_keep(way)) {
+		slab_give(way->tls_slab, tls);
+		return NULL;
+	}
+	tls->raw = side->in;
+	side->in = NULL;
+	return tls;
+}
+
+static bool
+tls_begin(struct side *side, struct side_tls *tls, SSL *ssl)
+{
+	tls->ssl = ssl;
+	side->tls = tls;
+	if (!ssl)
+		side_tls_drop(side, false);
+	return ssl != NULL;
+}
+
+bool
+side_tls_accept(struct conn *conn, const struct tls *tls)
+{
+	struct side_tls *new = tls_new(conn, &conn->client);
+	BIO *bio = new ? tls_bio(new) : NULL;
+
+	return new && tls_begin(&conn->client, new, bio ? tls_accept(tls->run, bio) : NULL);
+}
+
+bool
+side_tls_connect(struct conn *conn, const struct tls *tls)
+{
+	struct side_tls *new = tls_new(conn, &conn->server);
+	const struct server *server = conn->seat->server;
+	BIO *bio = new ? tls_bio(new) : NULL;
+
+	return new && tls_begin(&conn->server, new,
+	                        bio ? tls_connect(tls->run, bio, server->host, &conn->server_addr,
+	                                          server->id ^ conn->server_addr.port) : NULL);
+}
+
+/* ---- results ---- */
+
+/* What OpenSSL waits for, or errno. `reading`: it was a read. */
+static int
+tls_result(struct side_tls *tls, int result, bool reading)
+{
+	switch (SSL_get_error(tls->ssl, result)) {
+	case SSL_ERROR_WANT_READ:
+		if (!reading)
+			tls->write_wants_read = true;
+		return EAGAIN;
+	case SSL_ERROR_WANT_WRITE:
+		if (reading)
+			tls->read_wants_write = true;
+		return EAGAIN;
+	case SSL_ERROR_ZERO_RETURN:
+		return 0;
+	case SSL_ERROR_SYSCALL:
+		/* An end without close_notify in the middle of something. */
+		return tls->error ? tls->error : ECONNRESET;
+	default:
+		return EPROTO;
+	}
+}
+
+enum side_secure
+side_tls_secure(struct side *side)
+{
+	struct side_tls *tls = side->tls;
+	int done, result;
+
+	ERR_clear_error();
+	tls->read_wants_write = tls->write_wants_read = false;
+	done = SSL_do_handshake(tls->ssl);
+	if (done == 1) {
+		tls->secured = true;
+		/* What came with the end of the handshake is there to be read. */
+		side->ready |= EV_READ;
+		return SECURE_DONE;
+	}
+	result = tls_result(tls, done, true);
+	if (result != EAGAIN)
+		return SECURE_FAILED;
+	if (!tls->read_wants_write)
+		side->ready &= (uint8_t)~EV_READ;
+	return SECURE_WAIT;
+}
+
+void
+side_tls_words(struct conn *conn, struct side *side)
+{
+	char words[TLS_WORDS];
+
+	free(conn->problem);
+	conn->problem = side->tls ? strdup(tls_words(side->tls->ssl, side->tls->error, words)) : NULL;
+}
+
+/* ---- reading and writing ---- */
+
+static bool
+tls_has_more(const struct side_tls *tls)
+{
+	return tls->raw || tls->way->records.owner == tls || tls->readable ||
+	       SSL_has_pending(tls->ssl);
+}
+
+ssize_t
+side_tls_read(struct side *side, uint8_t *to, size_t len)
+{
+	struct side_tls *tls = side->tls;
+	size_t n;
+	int error;
+
+	ERR_clear_error();
+	tls->read_wants_write = false;
+	if (SSL_read_ex(tls->ssl, to, len, &n) == 1) {
+		if (!tls_has_more(tls))
+			side->ready &= (uint8_t)~EV_READ;
+		return (ssize_t)n;
+	}
+	error = tls_result(tls, 0, true);
+	if (error == EAGAIN && !tls->readable)
+		side->ready &= (uint8_t)~EV_READ;
+	if (error == 0) {
+		side->ready &= (uint8_t)~EV_READ;
+		return 0;
+	}
+	errno = error;
+	return -1;
+}
+
+ssize_t
+side_tls_write(struct side *side, struct sy_span bytes)
+{
+	struct side_tls *tls = side->tls;
+	size_t len = bytes.len < TLS_RECORD ? bytes.len : TLS_RECORD, n;
+	int error;
+
+	if (tls->stuck) {
+		must(bytes.len >= tls->stuck);
+		len = tls->stuck;
+	}
+	ERR_clear_error();
+	tls->write_wants_read = false;
+	if (SSL_write_ex(tls->ssl, bytes.at, len, &n) == 1) {
+		tls->stuck = 0;
+		return (ssize_t)n;
+	}
+	error = tls_result(tls, 0, false);
+	if (error == EAGAIN)
+		tls->stuck = (uint32_t)len;
+	errno = error ? error : EPIPE;
+	return -1;
+}
+
+int
+side_tls_end(struct side *side)
+{
+	struct side_tls *tls = side->tls;
+	int done, error;
+
+	ERR_clear_error();
+	done = SSL_shutdown(tls->ssl);
+	if (done < 0) {
+		error = tls_result(tls, done, false);
+		side->end_due = error == EAGAIN && !tls->write_wants_read;
+		tls->write_wants_read = false;
+		ERR_clear_error();
+		if (side->end_due)
+			return 0;
+	}
+	side->end_due = false;
+	(void)shutdown(side->io.fd, SHUT_WR);
+	return 0;
+}
+
+void
+side_tls_facts(struct conn *conn, struct sy_facts *facts)
+{
+	const SSL *ssl = conn->client.tls ? conn->client.tls->ssl : NULL;
+	const unsigned char *alpn;
+	unsigned len;
+
+	if (!ssl)
+		return;
+	facts->sni = sy_span(conn->way->sni, tls_sni(ssl, conn->way->sni, sizeof(conn->way->sni)));
+	SSL_get0_alpn_selected(ssl, &alpn, &len);
+	facts->alpn = sy_span(len ? alpn : (const unsigned char *)"", len);
+}
+
+/* ---- events ---- */
+
+int
+side_tls_events(const struct side_tls *tls, int events)
+{
+	if (!tls->secured)
+		return events ? (tls->read_wants_write ? EV_WRITE : EV_READ) : 0;
+	if (events & EV_READ && tls->read_wants_write)
+		events |= EV_WRITE;
+	if (events & EV_WRITE && tls->write_wants_read)
+		events |= EV_READ;
+	return events;
+}
+
+void
+side_tls_ready(struct side_tls *tls, int events)
+{
+	struct side *side = tls->side;
+
+	if (events & EV_READ)
+		tls->readable = true;
+	if (events & EV_WRITE && tls->read_wants_write)
+		side->ready |= EV_READ;
+	if (events & EV_READ && tls->write_wants_read)
+		side->ready |= EV_WRITE;
+}
+
+void
+side_tls_drop(struct side *side, bool orderly)
+{
+	struct side_tls *tls = side->tls;
+	struct way *way;
+
+	if (!tls)
+		return;
+	way = tls->way;
+	side->tls = NULL;
+	if (way->records.owner == tls)
+		way->records.owner = NULL;
+	if (tls->raw)
+		chunk_give(way->chunks, tls->raw);
+	if (tls->ssl) {
+		if (orderly && tls->secured && !(SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN))
+			SSL_shutdown(tls->ssl);
+		/* Else OpenSSL takes the session for a broken one. */
+		SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+		SSL_free(tls->ssl);
+		ERR_clear_error();
+	}
+	slab_give(way->tls_slab, tls);
+}
