@@ -390,6 +390,31 @@ subtest 'reload moves nothing' => sub {
 	ok(!ask($clients[0], $to, 'gone', 0.3), 'nobody answers');
 };
 
+subtest 'a graceful stop, and a full worker' => sub {
+	my $tcp = Steelyard->server('tcp', greet => 1);
+	my $sy = Steelyard->start($pool . <<"CONF");
+workers 1;
+worker-connections 16;
+pool t { server tcp 127.0.0.1:@{[ $tcp->port ]}; }
+virtual-service tcp { listen 127.0.0.1:0; pool t; monitor off; }
+virtual-service echo { listen 127.0.0.1:0/udp; $common monitor off; idle-timeout 2s; }
+CONF
+	my $to = name_of('127.0.0.1', $sy->port('echo'));
+	my @clients = map { client() } 1 .. 20;
+	my @served = grep { ask($_, $to, 'a', 0.2) } @clients;
+	is(scalar @served, 12, 'flows take three quarters of worker-connections');
+	is(metrics($sy, 'echo')->{refused} + metrics($sy, 'echo')->{failed}, 8, 'the others are counted');
+	my $conn = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $sy->port('tcp'));
+	like(scalar <$conn>, qr/^hello tcp/, 'connections are still served');
+	close $conn;
+	kill 'QUIT', $sy->{pid};
+	$sy->wait_log(qr/master: .*(stop|drain)/i);
+	ok(ask($served[0], $to, 'b'), 'a flow goes on during a graceful stop');
+	ok(!ask(client(), $to, 'c', 0.3), 'no new one begins');
+	Steelyard::wait_for('the end', sub { !$sy->alive });
+	is($sy->{status}, 0, 'the daemon leaves when the last flow was idle');
+};
+
 subtest 'a killed worker' => sub {
 	my $sy = Steelyard->start($pool . "virtual-service echo { listen 127.0.0.1:0/udp; $common monitor off; }\n");
 	my @clients = map { client() } 1 .. 4;

@@ -9,8 +9,14 @@
 #include "base/must.h"
 #include "net/socket.h"
 
+/* From one place to the next: not a power of two, or the beginnings of all would share a few sets of
+ * the processor's caches. */
+#define DATAGRAM_STRIDE ((size_t)DATAGRAM_SIZE + 1344)
+
 struct datagrams {
 	unsigned n;               /* received, or to be sent */
+	unsigned used;            /* places that are not as datagrams_receive() wants them */
+	bool local;
 	struct mmsghdr message[DATAGRAMS];
 	struct iovec part[DATAGRAMS];
 	struct datagram_name name[DATAGRAMS];
@@ -27,11 +33,12 @@ datagrams_new(void)
 	struct datagrams *batch = must_alloc(sizeof(*batch));
 
 	batch->n = 0;
-	batch->bytes = mmap(NULL, (size_t)DATAGRAMS * DATAGRAM_SIZE, PROT_READ | PROT_WRITE,
+	batch->used = DATAGRAMS;
+	batch->bytes = mmap(NULL, DATAGRAMS * DATAGRAM_STRIDE, PROT_READ | PROT_WRITE,
 	                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	must(batch->bytes != MAP_FAILED);
 	for (unsigned i = 0; i < DATAGRAMS; i++)
-		batch->part[i].iov_base = batch->bytes + (size_t)i * DATAGRAM_SIZE;
+		batch->part[i].iov_base = batch->bytes + i * DATAGRAM_STRIDE;
 	return batch;
 }
 
@@ -40,7 +47,7 @@ datagrams_free(struct datagrams *batch)
 {
 	if (!batch)
 		return;
-	munmap(batch->bytes, (size_t)DATAGRAMS * DATAGRAM_SIZE);
+	munmap(batch->bytes, DATAGRAMS * DATAGRAM_STRIDE);
 	free(batch);
 }
 
@@ -49,7 +56,10 @@ datagrams_receive(struct datagrams *batch, int fd, bool local)
 {
 	int n;
 
-	for (unsigned i = 0; i < DATAGRAMS; i++) {
+	if (local != batch->local)
+		batch->used = DATAGRAMS;
+	batch->local = local;
+	for (unsigned i = 0; i < batch->used; i++) {
 		batch->part[i].iov_len = DATAGRAM_SIZE;
 		batch->message[i].msg_hdr = (struct msghdr){
 			.msg_name = &batch->name[i],
@@ -61,7 +71,8 @@ datagrams_receive(struct datagrams *batch, int fd, bool local)
 		};
 	}
 	n = recvmmsg(fd, batch->message, DATAGRAMS, MSG_DONTWAIT, NULL);
-	return batch->n = n > 0 ? (unsigned)n : 0;
+	batch->n = batch->used = n > 0 ? (unsigned)n : 0;
+	return batch->n;
 }
 
 struct sy_span

@@ -114,10 +114,13 @@ ask_clear_flow(struct flow *flow, void *context)
 static void
 ask_memory(struct way *way, struct text *out)
 {
-	text_printf(out, "{\"connections\":%u,\"connection_bytes\":%zu,\"chunk_bytes\":%zu,"
-	            "\"scratch_bytes\":%d,\"pipes\":%u,\"generations\":[",
-	            way->conns, way->conns * sizeof(struct conn), chunk_pool_used(way->chunks),
-	            WAY_SCRATCH, pipe_pool_open(way->pipes));
+	uint32_t flows = way->flows->n, conns = way->conns - flows;
+
+	text_printf(out, "{\"connections\":%u,\"connection_bytes\":%zu,\"flows\":%u,"
+	            "\"flow_bytes\":%zu,\"chunk_bytes\":%zu,\"scratch_bytes\":%d,\"pipes\":%u,"
+	            "\"generations\":[",
+	            conns, conns * sizeof(struct conn), flows, flows * sizeof(struct flow),
+	            chunk_pool_used(way->chunks), WAY_SCRATCH, pipe_pool_open(way->pipes));
 	list_each(link, &way->child->generations) {
 		struct generation *generation = container_of(link, struct generation, link);
 

@@ -34,7 +34,6 @@ flows_new(struct way *way)
 
 	*flows = (struct flows){ .way = way, .pid = (uint32_t)getpid(), .n_buckets = FLOW_BUCKETS };
 	flows->bucket = must_alloc(FLOW_BUCKETS * sizeof(*flows->bucket));
-	memset(flows->bucket, 0, FLOW_BUCKETS * sizeof(*flows->bucket));
 	link_init(&flows->doors);
 	ev_prepare_init(&flows->turn_ends, flows_turn_ends);
 	return flows;

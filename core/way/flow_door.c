@@ -94,6 +94,9 @@ flow_of(struct flow_door *door, unsigned i, const struct flow *pending)
 	if (!datagram_addr(name, &key.client))
 		return NULL;
 	key.local = door->any ? datagram_local(flows->in, i, &door->addr) : door->addr;
+	/* Nobody can be answered there; or it is we, and each answer would be the next question. */
+	if (!key.client.port || memcmp(&key.client, &key.local, sizeof(key.client)) == 0)
+		return NULL;
 	if (!flow_allowed(door, &key.client))
 		return NULL;
 	hash = flow_hash(door->way->board, &key);
