@@ -389,7 +389,8 @@ metrics_times(struct metrics *metrics)
 	metrics_family(metrics, "steelyard_service_response_seconds", METRIC_GAUGE, "seconds",
 	               "Smoothed time until a server answered; 0: not known.");
 	for (uint32_t i = 0; i < metrics->n_services; i++)
-		metrics_micros(metrics, &metrics->services[i], metrics->services[i].sum.response_us);
+		metrics_micros(metrics, &metrics->services[i],
+		               ((struct service_view *)metrics->services[i].service->run)->response_us);
 	metrics_family(metrics, "steelyard_server_check_seconds", METRIC_GAUGE, "seconds",
 	               "What the last good check took; 0: none yet.");
 	for (uint32_t i = 0; i < metrics->n_seats; i++)

@@ -86,7 +86,7 @@ live_service(struct live_pass *pass, const struct service *service, uint32_t ind
 	board_sum(console->child->board, service->cell, &sum);
 	now.active = sum.active;
 	now.rate_10 = (uint32_t)(view->rate * 10 + 0.5);
-	now.response_us = sum.response_us;
+	now.response_us = view->response_us;
 	now.up = (uint64_t)view->up_rate;
 	now.down = (uint64_t)view->down_rate;
 	now.why = live_hash(why);

@@ -129,7 +129,7 @@ whole_service(struct text *out, struct console *console, const struct service *s
 	text_puts(out, "]}");
 }
 
-/* Each server once, pool by pool: [name, pool, address, file, line] */
+/* Each server once, pool by pool: [name, pool, address, line]. */
 static void
 whole_servers(struct text *out, const struct config *config)
 {
@@ -143,12 +143,25 @@ whole_servers(struct text *out, const struct config *config)
 			live_comma(out, &comma);
 			text_add(out, "[", 1);
 			live_string(out, server->name);
-			text_add(out, ",", 1);
-			live_string(out, config->pools[p].name);
-			text_printf(out, ",\"%s\",", addr_ip_text(&server->addr, address));
-			live_string(out, server->node ? server->node->file : "");
-			text_printf(out, ",%u]", server->node ? (unsigned)server->node->line : 0);
+			text_printf(out, ",%" PRIu32 ",\"%s\",%u]", p,
+			            addr_ip_text(&server->addr, address),
+			            server->node ? (unsigned)server->node->line : 0);
 		}
+}
+
+/* [name, file, line] */
+static void
+whole_pools(struct text *out, const struct config *config)
+{
+	for (uint32_t p = 0; p < config->n_pools; p++) {
+		const struct node *node = config->pools[p].node;
+
+		text_puts(out, p ? ",[" : "[");
+		live_string(out, config->pools[p].name);
+		text_add(out, ",", 1);
+		live_string(out, node ? node->file : "");
+		text_printf(out, ",%u]", node ? (unsigned)node->line : 0);
+	}
 }
 
 static void
@@ -174,6 +187,8 @@ whole_render(struct console *console, struct text *out)
 		live_comma(out, &comma);
 		live_string(out, live_words[i]);
 	}
+	text_puts(out, "],\"pools\":[");
+	whole_pools(out, config);
 	text_puts(out, "],\"servers\":[");
 	whole_servers(out, config);
 	text_puts(out, "],\"services\":[");

@@ -11,7 +11,9 @@
 
 struct stream {
 	struct link link;         /* in console->streams */
-	struct request *request;
+	struct console *console;  /* the request is gone before this is */
+	struct entrance *entrance;
+	struct MHD_Connection *connection;
 	uint64_t next;            /* the event to send */
 	size_t offset;            /* of it, sent already */
 	bool greeted, suspended, ended;
@@ -33,7 +35,7 @@ static ssize_t
 stream_read(void *context, uint64_t position, char *out, size_t max)
 {
 	struct stream *stream = context;
-	struct console *console = stream->request->console;
+	struct console *console = stream->console;
 	const struct text *event;
 	ssize_t n;
 
@@ -51,7 +53,7 @@ stream_read(void *context, uint64_t position, char *out, size_t max)
 	}
 	if (stream->next == console->n_streamed) {
 		stream->suspended = true;
-		MHD_suspend_connection(stream->request->connection);
+		MHD_suspend_connection(stream->connection);
 		return 0;
 	}
 	event = &console->streamed[stream->next % STREAM_EVENTS];
@@ -69,7 +71,7 @@ stream_free(void *context)
 	struct stream *stream = context;
 
 	list_remove(&stream->link);
-	stream->request->console->n_streams--;
+	stream->console->n_streams--;
 	free(stream);
 }
 
@@ -93,7 +95,9 @@ stream_send(struct request *request)
 
 	if (!stream)
 		return MHD_NO;
-	stream->request = request;
+	stream->console = console;
+	stream->entrance = request->entrance;
+	stream->connection = request->connection;
 	stream->next = console->n_streamed;
 	list_append(&console->streams, &stream->link);
 	console->n_streams++;
@@ -115,7 +119,7 @@ stream_wake(struct stream *stream)
 	if (!stream->suspended)
 		return;
 	stream->suspended = false;
-	MHD_resume_connection(stream->request->connection);
+	MHD_resume_connection(stream->connection);
 }
 
 void
@@ -142,7 +146,7 @@ streams_end(struct console *console, struct entrance *entrance)
 	list_each(link, &console->streams) {
 		struct stream *stream = container_of(link, struct stream, link);
 
-		if (entrance && stream->request->entrance != entrance)
+		if (entrance && stream->entrance != entrance)
 			continue;
 		stream->ended = true;
 		stream_wake(stream);

@@ -39,6 +39,22 @@ view_rate(uint64_t *last, uint64_t now, uint64_t ms)
 	return rate;
 }
 
+/* What the servers of a service take to answer: the mean of those that are known. */
+static uint32_t
+view_response(struct console *console, const struct service *service)
+{
+	uint64_t sum = 0;
+	uint32_t known = 0;
+
+	for (uint32_t i = 0; i < service->target.pool->n_servers; i++) {
+		uint32_t us = board_response_us(console->child->board, service->target.seats[i].cell);
+
+		sum += us;
+		known += us != 0;
+	}
+	return known ? (uint32_t)(sum / known) : 0;
+}
+
 void
 view_beat(struct console *console)
 {
@@ -65,9 +81,10 @@ view_beat(struct console *console)
 		sample[HISTORY_ACTIVE] = sum.active;
 		sample[HISTORY_UP] = view->up_rate;
 		sample[HISTORY_DOWN] = view->down_rate;
-		sample[HISTORY_RESPONSE] = sum.response_us;
+		view->response_us = view_response(console, &config->services[i]);
+		sample[HISTORY_RESPONSE] = view->response_us;
 		history_add(view->history, now_ms, sample);
-		answering += sum.response_us != 0;
+		answering += view->response_us != 0;
 		for (unsigned m = 0; m < HISTORY_METRICS; m++)
 			all[m] += sample[m];
 	}

@@ -66,6 +66,7 @@ struct service_view {
 	uint64_t last_total, last_up, last_down;
 	uint64_t last_ms;
 	double rate, up_rate, down_rate;
+	uint32_t response_us;
 	struct history *history;  /* handed on from generation to generation; NULL before the switch */
 	struct live_service live;
 	struct live_seat *seats;

@@ -22,19 +22,23 @@ export function spark(values) {
 		svg('path', { d: line(values, 90, 20, top) }));
 }
 
-// A round number at or above the greatest value.
-function ceiling(value) {
-	const power = 10 ** Math.floor(Math.log10(value));
+// A round number at or above the greatest value; bytes are round in their own units.
+function ceiling(value, base) {
+	let power = 10 ** Math.floor(Math.log10(value));
+	if (base === 1024) {
+		const unit = 1024 ** Math.max(0, Math.floor(Math.log2(value) / 10));
+		power = unit * 10 ** Math.floor(Math.log10(value / unit));
+	}
 	for (const step of [1, 2, 5, 10])
 		if (step * power >= value)
 			return step * power;
 	return value;
 }
 
-export function chart(title, values, format, span) {
+export function chart(title, values, format, span, base) {
 	const known = values.filter((value) => value !== null);
 	const most = Math.max(...known, 0);
-	const top = most > 0 ? ceiling(most) : 1;
+	const top = most > 0 ? ceiling(most, base) : 1;
 	const last = known.length ? known[known.length - 1] : null;
 	const words = known.length
 		? `${title}, last ${span}: now ${format(last)}, at most ${format(most)}` : `${title}: nothing measured yet`;
@@ -44,14 +48,14 @@ export function chart(title, values, format, span) {
 		svg('svg', { viewBox: '0 0 240 56', preserveAspectRatio: 'none', role: 'img', 'aria-label': words },
 			svg('path', { class: 'grid', d: 'M0 1H240M0 28H240M0 55H240' }),
 			svg('path', { class: 'line', d: path })),
-		el('div', { class: 'scale' }, el('span', { text: `−${span}` }), el('span', { text: `top ${format(top)}` }), el('span', { text: 'now' })));
+		el('div', { class: 'scale' }, el('span', { text: span === 'day' ? 'a day ago' : 'an hour ago' }), el('span', { text: `top ${format(top)}` }), el('span', { text: 'now' })));
 }
 
 const metrics = [
 	['Connections', 'active', (value) => number(value)],
 	['New per second', 'rate', (value) => number(value)],
-	['To clients', 'bytes_down', (value) => `${bytes(value)}/s`],
-	['To servers', 'bytes_up', (value) => `${bytes(value)}/s`],
+	['To clients', 'bytes_down', (value) => `${bytes(value)}/s`, 1024],
+	['To servers', 'bytes_up', (value) => `${bytes(value)}/s`, 1024],
 	['Time to connect', 'response_us', (value) => micros(value)],
 ];
 
@@ -71,13 +75,14 @@ export function charts(service) {
 		const query = new URLSearchParams({ span, ...(service ? { service } : {}) });
 		try {
 			const history = await get(`v1/history?${query}`);
-			strip.replaceChildren(...metrics.map(([title, name, format]) => chart(title, history[name], format, span)));
+			strip.replaceChildren(...metrics.map(([title, name, format, base]) => chart(title, history[name], format, span, base)));
 		} catch (error) {
 			strip.replaceChildren(el('p', { class: 'note', text: error.message }));
 		}
 	}
 	refresh();
-	const node = el('section', { class: 'charts', 'aria-label': service ? `Charts of ${service}` : 'Charts of all services' },
+	const node = el('details', { class: 'charts', open: innerWidth > 760 },
+		el('summary', { text: service ? `Charts of ${service}` : 'Charts of all services' }),
 		el('div', { class: 'switch', role: 'group', 'aria-label': 'Span of time' }, ...buttons), strip);
 	return { node, refresh };
 }

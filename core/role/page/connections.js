@@ -1,5 +1,5 @@
 // Live connections, asked of the workers, and how those before them ended.
-import { el, setText, table, row, number, bytes, age, get, command, quoted } from './dom.js';
+import { el, setText, symbol, table, row, number, bytes, age, get } from './dom.js';
 
 const columns = [['Client', 'name'], ['Address', 'addresses'], ['Service', ''], ['Server', ''], ['Chosen', ''], ['Step', ''],
 	['Age', 'n'], ['Silent', 'n'], ['To server', 'n'], ['To client', 'n']];
@@ -22,7 +22,7 @@ export class Connections {
 		this.count = el('p', { class: 'note', role: 'status' });
 		this.live = el('div', { class: 'wide' });
 		this.endings = el('section', { class: 'endings' });
-		this.node = el('div', {}, el('section', {}, el('h2', { text: 'Open now' }), this.count, this.live), this.endings);
+		this.node = el('div', {}, this.endings, el('section', {}, el('h2', { text: 'Open now' }), this.count, this.live));
 	}
 
 	reset() {
@@ -63,15 +63,16 @@ export class Connections {
 				age(conn.age_ms), age(conn.idle_ms), bytes(conn.bytes_up), bytes(conn.bytes_down)]))));
 		if (list.length > 300)
 			this.live.append(el('p', { class: 'note', text: 'The first 300 are shown; search to see others.' }));
-		const ended = (this.ended || []).filter((reason) => !this.wrong || reason.error).sort((a, b) => b.total - a.total);
-		const all = ended.reduce((n, reason) => n + reason.total, 0);
-		const kinds = [['Reason', 'name'], ['In words', ''], ['Whose fault', ''], ['Connections', 'n'], ['Share', 'n']];
+		this.drawEndings();
+	}
+
+	drawEndings() {
+		const ended = (this.ended || []).filter((reason) => !this.wrong || reason.error).sort((a, b) => b.error - a.error || b.total - a.total);
 		this.endings.replaceChildren(el('h2', { text: 'How connections ended' }), ended.length
-			? table('reasons stack', kinds, ended.map((reason) => row(kinds, [reason.reason, reason.words,
-				reason.error ? el('span', { class: 'badge bad', text: 'ours or a server’s' }) : 'nobody’s', number(reason.total),
-				`${((reason.total / all) * 100).toFixed(1)} %`])))
-			: el('p', { class: 'note', text: this.wrong ? 'None ended by our or a server’s fault.' : 'None has ended yet.' }),
-		el('ul', { class: 'commands' }, command(`steelyardctl connections${this.search ? ` --client ${quoted(this.search)}` : ''}`, 'The same in a terminal')));
+			? el('ul', {}, ...ended.map((reason) => el('li', {},
+				reason.error ? el('span', { class: 'badge bad' }, symbol('down'), reason.reason) : el('b', { text: reason.reason }),
+				el('span', { class: 'n', text: number(reason.total) }), el('small', { text: reason.words }))))
+			: el('p', { class: 'note', text: this.wrong ? 'None ended by our or a server’s fault.' : 'None has ended yet.' }));
 	}
 
 	update() {

@@ -53,7 +53,8 @@ function take(whole) {
 		n: whole.n, generation: whole.generation, started: whole.started, version: whole.version,
 		host: whole.host, states: whole.states, offset: whole.now - Date.now(), last: Date.now(), seats: [],
 	});
-	model.servers = whole.servers.map(([name, pool, address, file, line]) => ({ name, pool, address, file, line, seats: [] }));
+	model.servers = whole.servers.map(([name, pool, address, line]) => ({ name, pool: whole.pools[pool][0], address,
+		where: `${whole.pools[pool][1]}:${line}`, seats: [] }));
 	model.services = whole.services.map((given) => {
 		const service = { ...given, why: '', text: '' };
 		service.seats = given.seats.map((values, i) => {

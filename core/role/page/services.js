@@ -32,6 +32,16 @@ function pips(service) {
 		...Object.entries(shapes).map(([kind, d]) => svg('path', { class: kind, d })));
 }
 
+// One entry for each address, with all its ports: 203.0.113.10:443 5061
+function addresses(listeners) {
+	const ports = new Map();
+	for (const text of listeners) {
+		const [, ip, port] = /^(.*):(\d+(?:\/udp)?)$/.exec(text) || [null, text, ''];
+		ports.set(ip, [...(ports.get(ip) || []), port]);
+	}
+	return [...ports].map(([ip, list]) => `${ip}:${list.slice(0, 3).join(' ')}${list.length > 3 ? ` (+${list.length - 3})` : ''}`);
+}
+
 function upText(service) {
 	const own = service.seats.filter((seat) => !seat.sorry);
 	return `${own.filter((seat) => severity[seat.state] === 'good' || seat.state === 'unknown').length} of ${own.length}`;
@@ -55,7 +65,7 @@ class SeatRow {
 		this.cells[1].append(el('b', { text: seat.server.name }), el('small', { text: seat.sorry ? `${seat.server.address} · sorry pool` : seat.server.address }));
 		this.button = el('button', { type: 'button', 'aria-expanded': 'false', text: 'Commands', onclick: () => this.toggle() });
 		this.cells[10].append(this.button);
-		this.node = el('tr', {}, ...this.cells);
+		this.node = el('tr', { title: seat.server.where }, ...this.cells);
 		this.more = el('tr', { class: 'more', hidden: true }, el('td', { colspan: seatColumns.length }));
 		this.detail = null;
 		this.update();
@@ -134,9 +144,9 @@ class ServiceRow {
 		this.button = el('button', { type: 'button', class: 'open', 'aria-expanded': 'false', onclick: () => this.toggle() });
 		this.button.append(el('b', { text: service.name }), el('small', { text: service.protocol }));
 		this.cells[1].append(this.button);
-		const rest = service.listeners.length - 2;
-		this.cells[2].append(...service.listeners.slice(0, 2).map((text) => el('span', { text })),
-			...(rest > 0 ? [el('small', { text: `and ${rest} more` })] : []));
+		const [first, ...rest] = addresses(service.listeners);
+		this.cells[2].append(el('span', { text: first || 'none' }),
+			...(rest.length ? [' ', el('small', { text: `and ${rest.length} more`, title: rest.join('\n') })] : []));
 		this.node = el('tr', { 'data-service': service.name }, ...this.cells);
 		this.more = el('tr', { class: 'more', hidden: true }, el('td', { colspan: columns.length }));
 		this.nodes = [this.node, this.more];
