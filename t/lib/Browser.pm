@@ -47,11 +47,13 @@ sub start {
 		exec $driver, '--port=0' or POSIX::_exit(127);
 	}
 	$self->{pid} = $pid;
-	$self->{port} = Steelyard::wait_for('chromedriver to listen', sub {
+	my $said = '';
+	$self->{port} = eval { Steelyard::wait_for('chromedriver to listen', sub {
 		open my $in, '<', "$dir/driver.log" or return;
 		local $/;
-		(<$in> // '') =~ /started successfully on port (\d+)/ ? $1 : undef;
-	});
+		$said = <$in> // '';
+		$said =~ /started successfully on port (\d+)/ ? $1 : undef;
+	}) } or croak "chromedriver does not listen; it says: $said";
 	my @args = (qw(--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage
 		--disable-background-networking --disable-component-update --disable-sync --disable-extensions
 		--disable-default-apps --hide-scrollbars --no-proxy-server),

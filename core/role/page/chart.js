@@ -56,7 +56,7 @@ const metrics = [
 	['New per second', 'rate', (value) => number(value)],
 	['To clients', 'bytes_down', (value) => `${bytes(value)}/s`, 1024],
 	['To servers', 'bytes_up', (value) => `${bytes(value)}/s`, 1024],
-	['Time to connect', 'response_us', (value) => micros(value)],
+	['Response time', 'response_us', (value) => micros(value)],
 ];
 
 // A strip of charts that loads itself; service undefined: all together.

@@ -5,7 +5,7 @@ import { spark, charts } from './chart.js';
 
 const CHUNK = 80; // rows that are made at once; the others as one scrolls to them
 const columns = [['State', 'state'], ['Service', 'name'], ['Addresses', 'addresses'], ['Servers', 'pips'],
-	['Active', 'n'], ['New/s', 'n'], ['Bytes/s', 'n'], ['Connect', 'n'], ['Last hour', 'trend']];
+	['Active', 'n'], ['New/s', 'n'], ['Bytes/s', 'n'], ['Response', 'n'], ['Last hour', 'trend']];
 const seatColumns = [['State', 'state'], ['Server', 'name'], ['Why', 'why'], ['Since', 'since'], ['Weight', 'n'],
 	['Active', 'n'], ['New/s', 'n'], ['Total', 'n'], ['To clients', 'n'], ['Check', 'n'], ['', 'act']];
 const sorts = {
@@ -15,7 +15,7 @@ const sorts = {
 	connections: (a, b) => b.active - a.active || a.index - b.index,
 	'new per second': (a, b) => b.rate - a.rate || a.index - b.index,
 	'bytes per second': (a, b) => b.up + b.down - a.up - a.down || a.index - b.index,
-	'time to connect': (a, b) => b.response - a.response || a.index - b.index,
+	'response time': (a, b) => b.response - a.response || a.index - b.index,
 };
 
 // A mark for each server: a bar while it takes clients, a stub while it drains or rests, a cross when down.
