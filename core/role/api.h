@@ -14,6 +14,7 @@ void api_services(struct request *request);
 void api_service(struct request *request);
 void api_servers(struct request *request);
 void api_checks(struct request *request);
+void api_reasons(struct request *request);
 /* api_certificates.c */
 void api_certificates(struct request *request);
 /* api_process.c */
@@ -33,6 +34,16 @@ void api_rotate(struct request *request);
 void api_log_level(struct request *request);
 void api_stop(struct request *request);
 void api_check_now(struct request *request);
+/* console_page.c */
+void api_page(struct request *request);
+void api_page_file(struct request *request);
+void api_openapi(struct request *request);
+void api_live(struct request *request);
+/* console_history.c */
+void api_history(struct request *request);
+void api_history_services(struct request *request);
+/* api_metrics.c */
+void api_metrics(struct request *request);
 /* api_explain.c */
 void api_explain(struct request *request);
 

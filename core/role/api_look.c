@@ -6,6 +6,8 @@
 #include "base/must.h"
 #include "base/text.h"
 #include "role/api.h"
+#include "role/live.h"
+#include "way/reasons.h"
 
 static const struct config *
 look_config(struct request *request)
@@ -212,4 +214,39 @@ api_checks(struct request *request)
 		}
 	}
 	request_json(request, json_pack("{s:o}", "checks", list));
+}
+
+/* How connections ended, of one service or of all; each reason with its words. */
+void
+api_reasons(struct request *request)
+{
+	const struct config *config = look_config(request);
+	const char *name = request_query(request, "service");
+	const struct service *service = NULL;
+	uint64_t all[BOARD_REASONS] = { 0 };
+	json_t *list = json_array();
+
+	if (name) {
+		service = api_find_service(request, name);
+		if (!service) {
+			json_decref(list);
+			return;
+		}
+	}
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		uint64_t counts[BOARD_REASONS];
+
+		if (service && service != &config->services[i])
+			continue;
+		board_sum_reasons(request->console->child->board, config->services[i].cell, counts);
+		for (unsigned reason = 0; reason < REASONS_END; reason++)
+			all[reason] += counts[reason];
+	}
+	for (unsigned reason = 1; reason < REASONS_END; reason++)
+		if (all[reason])
+			json_array_append_new(list, json_pack(
+				"{s:s, s:s, s:b, s:I}", "reason", reason_rows[reason].name, "words",
+				reason_rows[reason].words, "error", reason_rows[reason].error, "total",
+				(json_int_t)all[reason]));
+	request_json(request, json_pack("{s:o}", "reasons", list));
 }

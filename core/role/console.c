@@ -1,7 +1,8 @@
 /* See console.h. Here: the role itself. */
-#include "role/console.h"
+#include "role/live.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -31,6 +32,7 @@ console_switched(struct child *child, struct generation *old)
 	else
 		event_add(console, "started with generation %llu",
 		          (unsigned long long)child->current->number);
+	history_switch(old, child->current);
 	/* The console holds nothing: the old generation may go at once. */
 }
 
@@ -98,6 +100,7 @@ console_stop(struct child *child, bool graceful, uint64_t grace_ms)
 	(void)graceful;
 	(void)grace_ms;
 	requests_expire(console, true);
+	streams_end(console, NULL);
 	entrances_run(console);
 	for (unsigned i = 0; i < CONSOLE_LISTENERS; i++)
 		if (console->entrances[i].daemon)
@@ -112,6 +115,8 @@ console_beat(struct child *child)
 	/* At its connection limit the library stops listening, and looks again only when it is called. */
 	entrances_run(child->run);
 	view_beat(child->run);
+	if (((struct console *)child->run)->n_streams)
+		live_measure(child->run);
 }
 
 static const struct child_ops console_ops = {
@@ -134,6 +139,12 @@ console_main(int argc, char **argv)
 	(void)argv;
 	the_console.child = &child;
 	the_console.events = must_alloc(CONSOLE_EVENTS * sizeof(struct event));
+	the_console.live = must_alloc(sizeof(struct live));
+	*the_console.live = (struct live){ 0 };
+	the_console.history = history_new();
+	the_console.streamed = must_alloc(STREAM_EVENTS * sizeof(struct text));
+	memset(the_console.streamed, 0, STREAM_EVENTS * sizeof(struct text));
 	link_init(&the_console.waiting);
+	link_init(&the_console.streams);
 	return child_run(&child, &console_ops);
 }

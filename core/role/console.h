@@ -10,6 +10,7 @@
 #include <jansson.h>
 #include <microhttpd.h>
 
+#include "base/text.h"
 #include "proc/child.h"
 
 enum {
@@ -23,13 +24,6 @@ enum {
 struct event {
 	uint64_t wall_ms;
 	char words[200];
-};
-
-/* Per service, in service->run: rates, measured once a second. */
-struct service_view {
-	uint64_t last_total;
-	uint64_t last_ms;
-	double rate;
 };
 
 struct entrance {                     /* a socket that people come in by */
@@ -56,6 +50,12 @@ struct console {
 	uint64_t n_events;        /* ever */
 	struct link waiting;      /* requests that wait for an answer */
 	uint64_t questions;       /* the number of the last one */
+	struct live *live;        /* live.h */
+	struct history *history;  /* of all services together */
+	struct link streams;      /* those who watch; n_streams */
+	unsigned n_streams;
+	uint64_t n_streamed;      /* events ever */
+	struct text *streamed;    /* a ring of STREAM_EVENTS */
 };
 
 struct request {
@@ -72,6 +72,10 @@ struct request {
 	unsigned status;          /* 0: not answered yet */
 	json_t *answer;           /* or text */
 	char *text;
+	size_t text_len;
+	const char *type;         /* of the text or the constant; NULL: plain text */
+	const void *constant;     /* or this, which stays; text_len */
+	bool streams;             /* or events, from now on */
 	bool waits, suspended;
 	uint64_t question;
 	uint64_t until_ms;
@@ -93,10 +97,15 @@ extern const struct route console_routes[];
 void entrance_open(struct console *console, uint64_t listener, int fd, bool may_change);
 void entrance_close(struct console *console, uint64_t listener);
 void entrances_run(struct console *console); /* after requests were resumed */
+void http_headers(struct MHD_Response *response, const char *type);
 
 /* console_request.c: how a handler answers. Exactly one of these. */
 void request_json(struct request *request, json_t *answer);       /* takes the reference */
 void request_text(struct request *request, char *text);           /* takes the memory */
+/* The same with its type and length: a rendered document, or one that is part of the program. */
+void request_rendered(struct request *request, const char *type, char *text, size_t len);
+void request_constant(struct request *request, const char *type, const void *bytes, size_t len);
+void request_stream(struct request *request);                     /* see live.h */
 __attribute__((format(printf, 3, 4))) void request_error(struct request *request, unsigned status,
                                                          const char *format, ...);
 /* Or it asks the master (COMMAND, ASK), and `done` answers later. */
@@ -108,6 +117,8 @@ uint64_t request_number(struct request *request, const char *name, uint64_t othe
 /* Answers that arrive, and those that never do. */
 void requests_message(struct console *console, struct control_message *message);
 void requests_expire(struct console *console, bool all);
+/* The entrance they came in by is closed. */
+void requests_leave(struct console *console, const struct entrance *entrance);
 void request_end(struct request *request);
 
 /* console_view.c: states in words, from the board. */
@@ -116,6 +127,10 @@ const char *service_state(struct console *console, const struct service *service
 const char *seat_state(struct console *console, const struct service *service,
                        const struct seat *seat, struct cell_health *health);
 json_t *view_service(struct console *console, const struct service *service);
+uint32_t seat_weight(struct console *console, const struct seat *seat);
+/* Where a listener really is; `out` is used when nobody has told yet. */
+const char *view_address(const struct console *console, const struct listener *listener,
+                         char out[static ADDR_TEXT_SIZE]);
 json_t *view_seat(struct console *console, const struct service *service,
                   const struct target *target, const struct seat *seat);
 void view_prepare(struct generation *generation);

@@ -2,11 +2,12 @@
  * like any other. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/must.h"
-#include "role/console.h"
+#include "role/live.h"
 
 static bool
 http_route_fits(const struct route *route, const char *path, char **tail)
@@ -49,27 +50,47 @@ http_route(struct request *request, const char *method, const char *path)
 		request_error(request, 404, "there is no %s; GET /v1 lists what there is", path);
 }
 
+/* Everything that the page needs comes from here, and nobody else's page may take or frame it. */
+void
+http_headers(struct MHD_Response *response, const char *type)
+{
+	MHD_add_response_header(response, "Content-Type", type);
+	MHD_add_response_header(response, "Cache-Control", "no-store");
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(response, "Content-Security-Policy",
+	                        "default-src 'none'; script-src 'self'; style-src 'self'; "
+	                        "img-src 'self'; connect-src 'self'; base-uri 'none'; "
+	                        "form-action 'none'; frame-ancestors 'none'");
+	MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+}
+
 static enum MHD_Result
 http_send(struct request *request)
 {
 	struct MHD_Response *response;
 	enum MHD_Result result;
-	const char *type = "text/plain; charset=utf-8";
+	const char *type = request->type ? request->type : "text/plain; charset=utf-8";
 	char *bytes = request->text;
+	size_t len = request->text_len;
 
+	if (request->streams)
+		return stream_send(request);
 	if (request->answer) {
 		bytes = json_dumps(request->answer, JSON_COMPACT | JSON_REAL_PRECISION(6));
+		len = bytes ? strlen(bytes) : 0;
 		type = "application/json";
 	}
-	if (!bytes)
-		bytes = strdup("");
 	request->text = NULL;
-	response = MHD_create_response_from_buffer(strlen(bytes), bytes, MHD_RESPMEM_MUST_FREE);
+	if (request->constant)
+		response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)request->constant,
+		                                           MHD_RESPMEM_PERSISTENT);
+	else
+		response = MHD_create_response_from_buffer(bytes ? len : 0, bytes ? bytes : strdup(""),
+		                                           MHD_RESPMEM_MUST_FREE);
 	if (!response)
 		return MHD_NO;
-	MHD_add_response_header(response, "Content-Type", type);
-	MHD_add_response_header(response, "Cache-Control", "no-store");
-	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	http_headers(response, type);
 	result = MHD_queue_response(request->connection, request->status, response);
 	MHD_destroy_response(response);
 	return result;
@@ -80,14 +101,21 @@ static bool
 http_host_ok(struct request *request)
 {
 	const char *host = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Host");
-	const char *allowed[] = { "localhost", "127.", "[::1]", "steelyard", NULL };
+	char name[64];
+	struct sy_addr addr;
+	size_t len;
 
 	if (request->entrance->may_change || !host)
 		return true;
-	for (unsigned i = 0; allowed[i]; i++)
-		if (strncmp(host, allowed[i], strlen(allowed[i])) == 0)
-			return true;
-	return false;
+	/* An address cannot be bound anew; a name can be anybody's, even one that begins with 127. */
+	if (addr_parse(host, &addr))
+		return true;
+	len = strcspn(host, ":");
+	if (len >= sizeof(name))
+		return false;
+	memcpy(name, host, len);
+	name[len] = '\0';
+	return strcasecmp(name, "localhost") == 0 || strcasecmp(name, "steelyard") == 0;
 }
 
 static void
@@ -250,6 +278,10 @@ entrance_close(struct console *console, uint64_t listener)
 			continue;
 		ev_io_stop(console->child->loop, &entrance->io);
 		ev_timer_stop(console->child->loop, &entrance->timer);
+		/* The library does not stop while a connection is suspended. */
+		requests_leave(console, entrance);
+		streams_end(console, entrance);
+		MHD_run(entrance->daemon);
 		MHD_stop_daemon(entrance->daemon); /* closes the socket, too */
 		entrance->daemon = NULL;
 	}

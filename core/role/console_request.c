@@ -26,6 +26,35 @@ request_text(struct request *request, char *text)
 	must(request->status == 0);
 	request->status = 200;
 	request->text = text;
+	request->text_len = text ? strlen(text) : 0;
+}
+
+void
+request_rendered(struct request *request, const char *type, char *text, size_t len)
+{
+	must(request->status == 0);
+	request->status = 200;
+	request->type = type;
+	request->text = text;
+	request->text_len = len;
+}
+
+void
+request_constant(struct request *request, const char *type, const void *bytes, size_t len)
+{
+	must(request->status == 0);
+	request->status = 200;
+	request->type = type;
+	request->constant = bytes;
+	request->text_len = len;
+}
+
+void
+request_stream(struct request *request)
+{
+	must(request->status == 0);
+	request->status = 200;
+	request->streams = true;
 }
 
 /* What was asked for may be no UTF-8, and is quoted in the answer. */
@@ -196,6 +225,19 @@ requests_expire(struct console *console, bool all)
 	}
 	if (some)
 		entrances_run(console);
+}
+
+void
+requests_leave(struct console *console, const struct entrance *entrance)
+{
+	list_each_safe(link, &console->waiting) {
+		struct request *request = container_of(link, struct request, link);
+
+		if (request->entrance != entrance)
+			continue;
+		request_error(request, 503, "the console no longer listens here");
+		request_go_on(request);
+	}
 }
 
 void

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "role/api.h"
+#include "role/live.h"
 
 static void
 api_index(struct request *request)
@@ -52,6 +53,15 @@ const struct route console_routes[] = {
 	{ "POST", "/v1/reload", true, api_reload, "reads the configuration anew" },
 	{ "POST", "/v1/logs/rotate", true, api_rotate, "reopens the log file" },
 	{ "POST", "/v1/log-level", true, api_log_level, "{level: err|warn|info|debug}" },
+	{ "GET", "/v1/live", false, api_live, "the whole as the page loads it, see live.h" },
+	{ "GET", "/v1/stream", false, stream_open, "server-sent events: what moved, once a second" },
+	{ "GET", "/v1/history", false, api_history, "rates and sizes; service= span=hour|day" },
+	{ "GET", "/v1/history/services", false, api_history_services, "the hour's rate of every service" },
+	{ "GET", "/v1/reasons", false, api_reasons, "how connections ended; service=" },
+	{ "GET", "/v1/openapi.json", false, api_openapi, "this API in OpenAPI's words" },
+	{ "GET", "/metrics", false, api_metrics, "Prometheus or OpenMetrics text" },
+	{ "GET", "/", false, api_page, "the web page" },
+	{ "GET", "/page/*", false, api_page_file, "its files" },
 	{ "POST", "/v1/stop", true, api_stop, "{how: now|graceful}" },
 	{ NULL, NULL, false, NULL, NULL }
 };

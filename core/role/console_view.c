@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/must.h"
 #include "base/text.h"
-#include "role/console.h"
+#include "role/live.h"
 #include "way/reasons.h"
 
 static const char *const transport_names[] = { "tcp", "udp" };
@@ -14,9 +15,44 @@ void
 view_prepare(struct generation *generation)
 {
 	struct config *config = generation->config;
+	uint32_t seats = 0;
 
-	for (uint32_t i = 0; i < config->n_services; i++)
-		config->services[i].run = arena_new_of(generation->arena, struct service_view);
+	for (uint32_t i = 0; i < config->n_services; i++) {
+		struct service *service = &config->services[i];
+		struct service_view *view = arena_new_of(generation->arena, struct service_view);
+
+		view->first_seat = seats;
+		view->n_seats = service->target.pool->n_servers +
+		                (service->sorry ? service->sorry->pool->n_servers : 0);
+		view->seats = arena_alloc(generation->arena, (view->n_seats + 1) * sizeof(*view->seats));
+		seats += view->n_seats;
+		service->run = view;
+	}
+}
+
+static double
+view_rate(uint64_t *last, uint64_t now, uint64_t ms)
+{
+	double rate = ms && now >= *last ? (double)(now - *last) * 1000 / (double)ms : 0;
+
+	*last = now;
+	return rate;
+}
+
+/* What the servers of a service take to answer: the mean of those that are known. */
+static uint32_t
+view_response(struct console *console, const struct service *service)
+{
+	uint64_t sum = 0;
+	uint32_t known = 0;
+
+	for (uint32_t i = 0; i < service->target.pool->n_servers; i++) {
+		uint32_t us = board_response_us(console->child->board, service->target.seats[i].cell);
+
+		sum += us;
+		known += us != 0;
+	}
+	return known ? (uint32_t)(sum / known) : 0;
 }
 
 void
@@ -24,21 +60,37 @@ view_beat(struct console *console)
 {
 	struct config *config;
 	uint64_t now_ms = console->child->now_ms;
+	double all[HISTORY_METRICS] = { 0 };
+	unsigned answering = 0;
 
 	if (!console->child->current)
 		return;
 	config = console->child->current->config;
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		struct service_view *view = config->services[i].run;
+		double sample[HISTORY_METRICS];
 		struct board_tally sum;
+		uint64_t ms = view->last_ms ? now_ms - view->last_ms : 0;
 
 		board_sum(console->child->board, config->services[i].cell, &sum);
-		if (view->last_ms && now_ms > view->last_ms && sum.total >= view->last_total)
-			view->rate = (double)(sum.total - view->last_total) * 1000 /
-			             (double)(now_ms - view->last_ms);
-		view->last_total = sum.total;
+		view->rate = view_rate(&view->last_total, sum.total, ms);
+		view->up_rate = view_rate(&view->last_up, sum.bytes_up, ms);
+		view->down_rate = view_rate(&view->last_down, sum.bytes_down, ms);
 		view->last_ms = now_ms;
+		sample[HISTORY_RATE] = view->rate;
+		sample[HISTORY_ACTIVE] = sum.active;
+		sample[HISTORY_UP] = view->up_rate;
+		sample[HISTORY_DOWN] = view->down_rate;
+		view->response_us = view_response(console, &config->services[i]);
+		sample[HISTORY_RESPONSE] = view->response_us;
+		history_add(view->history, now_ms, sample);
+		answering += view->response_us != 0;
+		for (unsigned m = 0; m < HISTORY_METRICS; m++)
+			all[m] += sample[m];
 	}
+	if (answering)
+		all[HISTORY_RESPONSE] /= answering;
+	history_add(console->history, now_ms, all);
 }
 
 static uint32_t
@@ -50,8 +102,8 @@ view_wish(struct console *console, const struct seat *seat)
 	return server > here ? server : here;
 }
 
-static uint32_t
-view_weight(struct console *console, const struct seat *seat)
+uint32_t
+seat_weight(struct console *console, const struct seat *seat)
 {
 	uint32_t here = board_cell_at(console->child->board, seat->cell)->wish_weight_plus_1;
 	uint32_t server = board_cell_at(console->child->board, seat->server->cell)->wish_weight_plus_1;
@@ -93,7 +145,7 @@ seat_state(struct console *console, const struct service *service, const struct 
 		view_by_operator(console, seat, "drained by the operator", health);
 		return "drain";
 	}
-	if (view_weight(console, seat) == 0) {
+	if (seat_weight(console, seat) == 0) {
 		snprintf(health->reason, sizeof(health->reason), "its weight is 0");
 		return "drain";
 	}
@@ -203,7 +255,7 @@ view_seat(struct console *console, const struct service *service, const struct t
 	                 "state", state, "why", health.reason,
 	                 "since", (json_int_t)health.since_wall_ms,
 	                 "changes", (json_int_t)health.changes,
-	                 "weight", (int)view_weight(console, seat),
+	                 "weight", (int)seat_weight(console, seat),
 	                 "weight_configured", (int)seat->server->weight,
 	                 "latency_us", (json_int_t)health.latency_us,
 	                 "sorry", service->sorry == target);
@@ -212,19 +264,25 @@ view_seat(struct console *console, const struct service *service, const struct t
 	return json;
 }
 
+const char *
+view_address(const struct console *console, const struct listener *listener,
+             char out[static ADDR_TEXT_SIZE])
+{
+	for (unsigned i = 0; i < console->n_addresses; i++)
+		if (console->addresses[i].listener == listener->id)
+			return console->addresses[i].text;
+	return addr_text(&listener->addr, out);
+}
+
 static void
 view_listeners(struct console *console, const struct service *service, json_t *list)
 {
-	for (uint32_t i = 0; i < service->n_listeners; i++) {
-		char configured[ADDR_TEXT_SIZE];
-		const char *text = addr_text(&service->listeners[i].addr, configured);
+	char address[ADDR_TEXT_SIZE];
 
-		for (unsigned k = 0; k < console->n_addresses; k++)
-			if (console->addresses[k].listener == service->listeners[i].id)
-				text = console->addresses[k].text;
-		json_array_append_new(list, json_pack("{s:s, s:s}", "address", text, "transport",
-		                                      transport_names[service->listeners[i].transport]));
-	}
+	for (uint32_t i = 0; i < service->n_listeners; i++)
+		json_array_append_new(list, json_pack(
+			"{s:s, s:s}", "address", view_address(console, &service->listeners[i], address),
+			"transport", transport_names[service->listeners[i].transport]));
 }
 
 static json_t *
