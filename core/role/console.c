@@ -37,6 +37,13 @@ console_switched(struct child *child, struct generation *old)
 }
 
 static void
+console_drop(struct child *child, struct generation *generation)
+{
+	(void)child;
+	history_drop(generation);
+}
+
+static void
 console_listen(struct child *child, uint64_t listener, unsigned slot, int fd)
 {
 	if (slot != 0) {
@@ -123,6 +130,7 @@ static const struct child_ops console_ops = {
 	.role = "console",
 	.prepare = console_prepare,
 	.switched = console_switched,
+	.drop = console_drop,
 	.listen = console_listen,
 	.unlisten = console_unlisten,
 	.message = console_message,

@@ -93,11 +93,18 @@ history_switch(struct generation *old, struct generation *current)
 		if (!view->history)
 			view->history = history_new();
 	}
-	for (uint32_t i = 0; old && i < old->config->n_services; i++) {
-		struct service_view *last = old->config->services[i].run;
+	if (old)
+		history_drop(old);
+}
 
-		free(last->history);
-		last->history = NULL;
+void
+history_drop(struct generation *generation)
+{
+	for (uint32_t i = 0; i < generation->config->n_services; i++) {
+		struct service_view *view = generation->config->services[i].run;
+
+		free(view->history);
+		view->history = NULL;
 	}
 }
 

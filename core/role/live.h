@@ -98,5 +98,7 @@ struct history *history_new(void);
 void history_add(struct history *history, uint64_t now_ms, const double sample[HISTORY_METRICS]);
 /* Moves the histories of services that stay, frees the others', makes those that are new. */
 void history_switch(struct generation *old, struct generation *current);
+/* Those of a generation that nobody uses any more. */
+void history_drop(struct generation *generation);
 
 #endif
