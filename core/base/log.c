@@ -376,7 +376,12 @@ log_line(enum log_level level, const char *format, ...)
 static bool
 log_needs_quotes(const char *text)
 {
-	return !*text || strpbrk(text, " =\"\\\t\r\n");
+	const char *at = text;
+
+	while (*at > ' ' && *at != '=' && *at != '"' && *at != '\\')
+		at++;
+	/* Controls and what is not ASCII were never a reason, and are shown by text_plain(). */
+	return !*text || (*at && strpbrk(at, " =\"\\\t\r\n"));
 }
 
 static void

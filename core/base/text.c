@@ -11,7 +11,7 @@
 
 /* The buffer. */
 
-static void
+void
 text_reserve(struct text *text, size_t more)
 {
 	size_t size = text->size ? text->size : 128;
@@ -23,22 +23,6 @@ text_reserve(struct text *text, size_t more)
 		text->at = must_realloc(text->at, size);
 		text->size = size;
 	}
-}
-
-void
-text_add(struct text *text, const char *bytes, size_t len)
-{
-	text_reserve(text, len);
-	if (len > 0)
-		memcpy(text->at + text->len, bytes, len);
-	text->len += len;
-	text->at[text->len] = '\0';
-}
-
-void
-text_puts(struct text *text, const char *words)
-{
-	text_add(text, words, strlen(words));
 }
 
 /* Writes the decimal digits, and no NUL; gives the end. */

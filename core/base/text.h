@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "api/addr.h"
 #include "api/span.h"
@@ -15,8 +16,26 @@ struct text {
 	size_t len, size;
 };
 
-void text_add(struct text *text, const char *bytes, size_t len);
-void text_puts(struct text *text, const char *words);
+/* Makes room for `more` bytes and a NUL. */
+void text_reserve(struct text *text, size_t more);
+
+static inline void
+text_add(struct text *text, const char *bytes, size_t len)
+{
+	if (text->size <= len || text->len >= text->size - len)
+		text_reserve(text, len);
+	if (len > 0)
+		memcpy(text->at + text->len, bytes, len);
+	text->len += len;
+	text->at[text->len] = '\0';
+}
+
+static inline void
+text_puts(struct text *text, const char *words)
+{
+	text_add(text, words, strlen(words));
+}
+
 void text_uint(struct text *text, uint64_t n);  /* as "%" PRIu64, without its price */
 __attribute__((format(printf, 2, 3))) void text_printf(struct text *text, const char *format, ...);
 /* As a JSON string with quotes; bytes that are not UTF-8 become U+FFFD. */

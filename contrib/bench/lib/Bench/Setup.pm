@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use Bench::Child;
+use Digest::SHA ();
 use File::Path qw(make_path);
 
 my %SOURCES = (
@@ -68,6 +69,15 @@ sub certificates {
 		chmod 0644, $file{$kind}; # made for this run, and proxies read it as different users
 	}
 	return \%file;
+}
+
+# Eight hex digits that tell one build from another: a checksum of the program and its modules.
+sub fingerprint {
+	my ($program, $modules) = @_;
+	$modules //= $program =~ s{/sbin/[^/]+$}{/lib/steelyard}r;
+	my $sum = Digest::SHA->new(256);
+	$sum->addfile($_, 'b') for $program, sort glob "$modules/*/*.so";
+	return substr $sum->hexdigest, 0, 8;
 }
 
 # Builds Steelyard as users get it, installs it beneath the build folder; the daemon's path, or undef

@@ -4,7 +4,13 @@ package Bench::Table;
 use strict;
 use warnings;
 
-use List::Util qw(max min);
+use List::Util qw(max min sum);
+
+# What depends on nobody else using the machine. The rest is the proxy's own CPU, memory and errors.
+my %NEEDS_CALM = map { $_ => 1 } qw(rate machine_us p50_us p99_us machine_each reload_ms reload_max_ms);
+
+# A median would hide the one round in which something failed or took long.
+my %OVER_ROUNDS = (failed => \&sum, reload_max_ms => \&max);
 
 sub median {
 	my @sorted = sort { $a <=> $b } @_;
@@ -40,8 +46,9 @@ sub summary {
 	for my $key (grep { !ref $cells[0]{$_} } keys %{ $cells[0] }) {
 		my @values = map { $_->{$key} } grep { defined $_->{$key} } @cells;
 		next if grep { !/^-?[\d.]+(e[-+]?\d+)?$/i } @values;
-		$summary{median}{$key} = median(@values);
-		$summary{spread}{$key} = spread(@values);
+		my $whole = $OVER_ROUNDS{$key};
+		$summary{median}{$key} = $whole ? $whole->(@values) : median(@values);
+		$summary{spread}{$key} = spread(@values) if !$whole;
 	}
 	return \%summary;
 }
@@ -57,16 +64,20 @@ sub compare {
 		$peer{$a}{median}{$key} <=> $peer{$b}{median}{$key} || $a cmp $b
 	} @peers)[0, -1];
 	my $best = $better eq 'low' ? $lowest : $highest;
-	my @ratios = map { $own->{cells}[$_]{$key} / $peer{$best}{cells}[$_]{$key} }
+	# The best peer's figure may be 0 (failures, say).
+	return { peer => $best, equal => $own->{median}{$key} == 0, zero => 1 } if !$peer{$best}{median}{$key};
+	my @ratios = $OVER_ROUNDS{$key} ? $own->{median}{$key} / $peer{$best}{median}{$key}
+		: map { $own->{cells}[$_]{$key} / $peer{$best}{cells}[$_]{$key} }
 		grep { $peer{$best}{cells}[$_]{$key} } 0 .. $#{ $own->{cells} };
-	if (!@ratios) {
-		# The best peer's figure is 0 (failures, say).
-		return { peer => $best, equal => $own->{median}{$key} == 0, zero => 1 };
-	}
-	my $ratio = median(@ratios);
-	my $ahead = $better eq 'low' ? $ratio < 1 : $ratio > 1;
-	return { peer => $best, ratio => $ratio, low => min(@ratios), high => max(@ratios),
-		word => sprintf('%.2f', $ratio) eq '1.00' ? 'even' : $ahead ? 'ahead' : 'behind' };
+	my ($low, $high) = (min(@ratios), max(@ratios));
+	return { peer => $best, ratio => median(@ratios), low => $low, high => $high,
+		word => verdict($low, $high, 1, $better eq 'low' ? qw(ahead behind) : qw(behind ahead)) };
+}
+
+# Whether all rounds were below that limit, or above it; else they do not decide.
+sub verdict {
+	my ($low, $high, $limit, $below, $above) = @_;
+	return $high < $limit ? $below : $low > $limit ? $above : 'undecided';
 }
 
 sub cell_text {
@@ -74,7 +85,8 @@ sub cell_text {
 	my $value = $summary->{median}{$key};
 	return '-' if !defined $value;
 	my $spread = $summary->{spread}{$key};
-	return number($value) . (@{ $summary->{cells} } > 1 ? sprintf(' ±%.0f%%', $spread) : '');
+	return number($value) if !defined $spread || @{ $summary->{cells} } < 2;
+	return number($value) . sprintf ' ±%.0f%%', $spread;
 }
 
 # Percent of the machine that was not there for the measurement.
@@ -96,18 +108,19 @@ sub goal_text {
 	my ($workload, $comparison) = @_;
 	my ($ratio, $goal) = ($comparison->{ratio}, $workload->{goal});
 	return '' if !$goal || !defined $ratio;
-	my ($most, $aim) = map { $ratio <= $_ ? 'reached' : 'missed' } @$goal;
+	my ($most, $aim) = map { verdict(@$comparison{qw(low high)}, $_, 'reached', 'missed') } @$goal;
 	return sprintf ' (at most %.2f: %s; aim %.2f: %s)', $goal->[0], $most, $goal->[1], $aim;
 }
 
 sub ratio_lines {
-	my ($workload, $summary) = @_;
+	my ($workload, $summary, $disturbed) = @_;
 	my $own = $summary->{steelyard} or return '';
 	my %peer = map { $_ => $summary->{$_} } grep { $summary->{$_} } qw(haproxy nginx);
 	my $text = '';
 	for my $column (@{ $workload->{columns} }) {
 		my $c = compare($column, $own, %peer) or next;
 		my $goal = $column->[0] eq $workload->{judged} ? goal_text($workload, $c) : '';
+		$c->{word} = 'disturbed' if $disturbed && $NEEDS_CALM{ $column->[0] };
 		if ($c->{zero}) {
 			$text .= sprintf "  %-12s best peer %s has 0: %s\n", $column->[1], $c->{peer},
 				$c->{equal} ? 'even' : 'behind';
@@ -147,9 +160,10 @@ sub workload {
 			} @columns;
 		}
 	}
-	$text .= sprintf "  ! others used up to %.0f %% of the machine meanwhile: of these rows, only the"
-		. " proxy's own\n    CPU and memory can be relied on\n", $worst if $worst > $disturbed;
-	return $text . ratio_lines($workload, $summary) . "\n";
+	$text .= sprintf "  ! others used up to %.0f %% of the machine meanwhile: rates, times and figures of"
+		. " the machine\n    say nothing; the proxy's CPU says something, its memory is right\n", $worst
+		if $worst > $disturbed;
+	return $text . ratio_lines($workload, $summary, $worst > $disturbed) . "\n";
 }
 
 # System calls for each unit, proxy by proxy.

@@ -6,7 +6,7 @@ package Bench::Workloads;
 use strict;
 use warnings;
 
-# Columns: [key, heading, better (low, high or '' for "no judgement"), digits].
+# Columns: [key, heading, better (low, high or '' for "no judgement")].
 my @RATE = (
 	['rate', 'rate /s', 'high'], ['cpu_us', 'CPU us', 'low'], ['machine_us', 'machine us', 'low'],
 	['p50_us', 'p50 us', 'low'], ['p99_us', 'p99 us', 'low'], ['core', 'core %', ''],
