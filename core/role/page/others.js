@@ -69,7 +69,7 @@ export class Processes {
 		this.live.replaceChildren(table('processes stack', columns, processes.map((process) => row(columns, [
 			process.role + (process.index === undefined ? '' : ` ${process.index}`), state(process), process.pid, age(now() - process.started),
 			process.spawns > 1 ? `${process.spawns} times` : 'once', `${(process.beat_age_ms / 1000).toFixed(1)} s ago`, process.generation, process.generations,
-			number(process.connections), process.pss_kib === undefined ? '–' : `${number(process.pss_kib / 1024)} MiB`]))),
+			number(process.connections), process.rss_kib === undefined ? '–' : `${number(process.rss_kib / 1024)} MiB`]))),
 		el('dl', { class: 'facts' }, ...[['Generation in use', generations.current], ['Services', generations.services], ['Pools', generations.pools],
 			['Its memory in the console', `${number(generations.arena_bytes / 1024)} KiB`], ['Version', model.version], ['Running for', age(now() - model.started)]]
 			.map(([name, value]) => el('div', {}, el('dt', { text: name }), el('dd', { text: String(value) })))),
