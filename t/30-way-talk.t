@@ -37,16 +37,31 @@ my $odd = Steelyard->server('odd', on => sub {
 	select undef, undef, undef, 0.5 if $line =~ /flood/;
 	POSIX::_exit(0);
 });
+# Tells each line's connection.
+my $who = Steelyard->server('who', on => sub {
+	my $sock = shift;
+	return if fork;
+	my $port = $sock->peerport;
+	while (1) {
+		my $line = '';
+		while ($line !~ /\n/) { sysread($sock, my $c, 1) or POSIX::_exit(0); $line .= $c }
+		say($sock, "$port $line");
+	}
+});
+# Who asks how it is, asks here.
+my $pulse = Steelyard->server('pulse');
 my $sy = Steelyard->start(<<CONF, modules => $modules);
 workers 1;
 pool two { server s1 127.0.0.1:@{[ $s1->port ]}; server s2 127.0.0.1:@{[ $s2->port ]}; }
 pool one { server s1 127.0.0.1:@{[ $s1->port ]}; }
+pool who { server who 127.0.0.1:@{[ $who->port ]}; }
+virtual-service who { listen 127.0.0.1:0; protocol lines; pool who; monitor tcp { port @{[ $pulse->port ]}; interval 200ms; fall 1; rise 1; } }
 pool odd { server odd 127.0.0.1:@{[ $odd->port ]}; }
 virtual-service two { listen 127.0.0.1:0; protocol lines; pool two; scheduler round-robin; monitor off; }
 virtual-service one { listen 127.0.0.1:0; protocol lines; pool one; monitor off; greet-timeout 1s; idle-timeout 2s; }
 virtual-service odd { listen 127.0.0.1:0; protocol lines; pool odd; monitor off; }
 CONF
-my %port = map { $_ => $sy->port($_) } qw(two one odd);
+my %port = map { $_ => $sy->port($_) } qw(two one odd who);
 
 sub ask {
 	my ($sock, $line) = @_;
@@ -167,6 +182,34 @@ subtest 'servers' => sub {
 	say($sock, "nothing\n");
 	is(hear_all($sock), '<end>', 'no answer at all');
 	over($sock, 'server-done', qr/^server closed first$/, 'its reason');
+};
+
+subtest 'servers that are kept' => sub {
+	$sy->wait_up('who', 'who');
+	mark($sy);
+	my ($sock, $pinned) = (dial($port{who}), dial($port{who}));
+	my %ports;
+	for my $n (1 .. 5) {
+		my ($port, $text) = ask($sock, "line $n") =~ /^(\d+) (.*)$/;
+		is($text, "line $n", "exchange $n");
+		$ports{$port}++;
+	}
+	is(scalar keys %ports, 1, 'all over one connection to the server');
+	like(ask($pinned, 'pin it'), qr/ pin it$/, 'a pinned one');
+	my $seat = $sy->seat('who', 'who');
+	is($seat->{total}, 6, 'each counts');
+	is($seat->{bytes_up}, 5 * length("line 1\n") + length("pin it\n"), 'with its bytes');
+	is($seat->{active}, 0, 'none is under way');
+	$pulse->kill;
+	$sy->wait_down('who', 'who');
+	is(ending($pinned), 'reset', 'when the server goes down, who is pinned to it is reset');
+	over($pinned, 'server-down', qr/^server went down: /, 'its reason');
+	ok(!IO::Select->new($sock)->can_read(0.3), 'the other client has nothing under way, and stays');
+	$pulse->again;
+	$sy->wait_up('who', 'who');
+	like(ask($sock, 'line 6'), qr/ line 6$/, 'and is served when the server is back');
+	half_close($sock);
+	is(hear_all($sock), '<end>', 'to its end');
 };
 
 subtest 'broken modules' => sub {

@@ -343,6 +343,8 @@ attach_seat_down(struct way *way, struct seat_run *run)
 
 		if (conn->step == STEP_CONNECT)
 			connect_elsewhere(conn);
+		else if (conn->step == STEP_CLASSIFY && !conn->talk->pinned)
+			pick_drop(conn, true); /* kept for an exchange that may come */
 		else if (service->settings.on_down.index == ON_DOWN_RESET)
 			way_end(conn, REASON_SERVER_DOWN);
 	}

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "net/proxy_header.h"
 #include "net/socket.h"
-#include "share/persist.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -91,26 +90,11 @@ connect_failed(struct conn *conn, int error)
 static enum step
 connect_done(struct conn *conn)
 {
-	struct seat_run *run = seat_run(conn);
-	struct way *way = conn->way;
-	size_t waiting = side_input(way, &conn->client).len;
-	uint64_t now_us = clock_us();
+	uint64_t began_us = conn->mark_us;
 
 	timer_stop(&conn->timer);
-	conn->connect_us = (uint32_t)(now_us - conn->mark_us);
-	conn->mark_us = now_us;
-	conn->heard = false;
-	conn->n_tried = 0;
-	conn->reason = REASON_NONE;
-	conn->error = 0;
-	tally_add(run->tally->total, 1);
-	tally_add(run->server_tally->total, 1);
-	tally_add(run->tally->bytes_up, waiting);
-	tally_add(run->server_tally->bytes_up, waiting);
-	if (conn->store && !persist_store(way->board, way->row, conn->service->id, &conn->key,
-	                                  conn->seat->server->id, &conn->service->life,
-	                                  way->child->now_ms))
-		conn->store = false; /* the table is busy: this client is balanced anew next time */
+	pick_served(conn);
+	conn->connect_us = (uint32_t)(conn->mark_us - began_us);
 	return STEP_RELAY;
 }
 

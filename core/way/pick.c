@@ -2,7 +2,9 @@
  * and given back when the exchange is over. */
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
+#include "share/persist.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -34,6 +36,29 @@ pick_leave(struct conn *conn)
 }
 
 void
+pick_served(struct conn *conn)
+{
+	struct seat_run *run = seat_run(conn);
+	struct way *way = conn->way;
+	size_t waiting = side_input(way, &conn->client).len;
+
+	conn->mark_us = clock_us();
+	conn->heard = false;
+	conn->n_tried = 0;
+	conn->reason = REASON_NONE;
+	conn->error = 0;
+	tally_add(run->tally->total, 1);
+	tally_add(run->server_tally->total, 1);
+	tally_add(run->tally->bytes_up, waiting);
+	tally_add(run->server_tally->bytes_up, waiting);
+	/* When the table is busy, this client is balanced anew next time: no harm. */
+	if (conn->store)
+		persist_store(way->board, way->row, conn->service->id, &conn->key,
+		              conn->seat->server->id, &conn->service->life, way->child->now_ms);
+	conn->store = false;
+}
+
+void
 pick_drop(struct conn *conn, bool reset)
 {
 	struct side *side = &conn->server;
@@ -57,8 +82,8 @@ pick_fits(const struct conn *conn)
 static void
 pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 {
-	struct service_run *run = service_run(conn);
 	struct way *way = conn->way;
+	uint64_t seed = way->random ^ conn->id << 32 ^ conn->sequence;
 	struct choose_ask ask = {
 		.service = conn->service,
 		.lineup = conn->service->target.run,
@@ -67,8 +92,8 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 		.row = way->row,
 		.facts = facts,
 		.now_ms = way->child->now_ms,
-		.random = hash_random(&way->random),
-		.sequence = run->sequence,
+		.random = hash_random(&seed),
+		.sequence = conn->sequence,
 		.tried = conn->tried,
 		.n_tried = conn->n_tried,
 	};
@@ -96,6 +121,7 @@ pick_server(struct conn *conn, const struct sy_facts *facts)
 		}
 		if (choice.seat == before) {
 			pick_enter(conn, &choice);
+			pick_served(conn);
 			return STEP_RELAY;
 		}
 		if (before)
@@ -124,7 +150,7 @@ pick_step(struct conn *conn)
 	/* A new exchange, not another attempt. */
 	if (conn->n_tried == 0) {
 		tally_add(run->tally->total, 1);
-		run->sequence++;
+		conn->sequence = run->sequence++;
 	}
 	if (conn->talk && conn->talk->pinned && side_open(&conn->server)) {
 		struct choice same = {
@@ -132,6 +158,7 @@ pick_step(struct conn *conn)
 		};
 
 		pick_enter(conn, &same);
+		pick_served(conn);
 		return STEP_RELAY;
 	}
 	side_tls_facts(conn, conn->talk ? &conn->talk->session.facts : &facts);

@@ -90,6 +90,7 @@ struct conn {
 	uint64_t accepted_ms;
 	uint64_t last_ms;         /* of the last byte, either way */
 	uint64_t mark_us;         /* when the connect, then when the server's turn to speak began */
+	uint64_t sequence;        /* of the exchange in its service; retries draw with the same */
 	uint32_t connect_us;
 	uint32_t source_slot;     /* share/source.h */
 
@@ -264,6 +265,8 @@ void accept_resume(struct way *way);
 
 /* pick.c: an exchange gives its place back; the connection to the server may stay. */
 void pick_leave(struct conn *conn);
+/* The exchange has its connection to the server. */
+void pick_served(struct conn *conn);
 /* The connection to the server is given up, and with it the place. */
 void pick_drop(struct conn *conn, bool reset);
 
