@@ -12,11 +12,10 @@ use Time::HiRes qw(time);
 
 my $s1 = Steelyard->server('s1');
 my $s2 = Steelyard->server('s2');
-my $console = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
 my $conf = sub {
 	my $more = shift // '';
 	return <<CONF . $more;
-console { listen 127.0.0.1:$console; }
+console { listen 127.0.0.1:0; }
 pool p {
 	server s1 127.0.0.1:@{[ $s1->port ]};
 	server s2 127.0.0.1:@{[ $s2->port ]} weight=50;
@@ -36,6 +35,7 @@ virtual-service other {
 CONF
 };
 my $sy = Steelyard->start($conf->());
+my $console = $sy->console_port;
 $sy->wait_up($_, 's1'), $sy->wait_up($_, 's2') for qw(web other);
 my $port = $sy->port('web');
 ok($port, "port 0 is reported as it is: $port");

@@ -18,8 +18,7 @@ my $browser = Browser->start or plan skip_all => 'chromium or chromedriver is no
 
 my @servers = map { Steelyard->server("fe$_") } 1 .. 3;
 my $edge = Steelyard->server('edge1');
-my $console = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
-my $conf = "console { listen 127.0.0.1:$console; }\npool front-ends {\n"
+my $conf = "console { listen 127.0.0.1:0; }\npool front-ends {\n"
 	. join('', map { "\tserver fe$_ 127.0.0.1:" . $servers[$_ - 1]->port . ";\n" } 1 .. 3)
 	. "}\npool edge { server edge1 127.0.0.1:" . $edge->port . "; server edge2 127.0.0.1:1; }\n";
 my @names = qw(sip sip-tls web-internal conferencing response-group app-sharing);
@@ -29,6 +28,7 @@ for (@names, 'access-edge') {
 		. "\tscheduler least-connections;\n\tmonitor tcp { interval 200ms; rise 1; fall 1; }\n}\n";
 }
 my $sy = Steelyard->start($conf);
+my $console = $sy->console_port;
 for my $name (@names) {
 	$sy->wait_up($name, "fe$_") for 1 .. 3;
 }

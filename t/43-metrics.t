@@ -55,9 +55,8 @@ sub parse {
 }
 
 my ($s1, $s2) = map { Steelyard->server($_) } qw(s1 s2);
-my $console = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
 my $sy = Steelyard->start(<<"CONF");
-console { listen 127.0.0.1:$console; }
+console { listen 127.0.0.1:0; }
 pool p {
 	server s1 127.0.0.1:@{[ $s1->port ]};
 	server s2 127.0.0.1:@{[ $s2->port ]} weight=50;
@@ -68,6 +67,7 @@ virtual-service dead { listen 127.0.0.1:0; pool q; monitor tcp { interval 100ms;
 virtual-service odd.name:1 { listen 127.0.0.1:0; pool p; monitor off; }
 pool q { server gone 127.0.0.1:1; }
 CONF
+my $console = $sy->console_port;
 $sy->wait_up('web', $_) for qw(s1 s2);
 $sy->wait_down($_, 'gone') for qw(web dead);
 my $sent = 0;
@@ -151,13 +151,14 @@ $sy->stop;
 
 subtest 'a big farm' => sub {
 	my ($services, $servers) = (500, 20);
-	my $conf = "console { listen 127.0.0.1:$console; }\n";
+	my $conf = "console { listen 127.0.0.1:0; }\n";
 	for my $s (1 .. $services) {
 		my ($a, $b) = (int($s / 250), $s % 250 + 1);
 		$conf .= "pool pool$s {\n" . join('', map { sprintf "\tserver server%d 127.%d.%d.%d:80;\n", $_, 100 + $a, $b, $_ } 1 .. $servers)
 			. "}\nvirtual-service service$s { listen 127.90.$a.$b:0; pool pool$s; monitor off; }\n";
 	}
 	my $big = Steelyard->start($conf);
+	my $console = $big->console_port;
 	my ($best, $size, $made);
 	for (1 .. 5) {
 		my $start = time;

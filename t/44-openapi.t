@@ -10,9 +10,8 @@ use B ();
 use IO::Socket::INET;
 
 my ($s1, $s2) = map { Steelyard->server($_) } qw(s1 s2);
-my $console = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
 my $sy = Steelyard->start(<<"CONF");
-console { listen 127.0.0.1:$console; }
+console { listen 127.0.0.1:0; }
 pool p {
 	server s1 127.0.0.1:@{[ $s1->port ]};
 	server s2 127.0.0.1:@{[ $s2->port ]} weight=50;
@@ -28,6 +27,7 @@ virtual-service web {
 }
 virtual-service plain { listen 127.0.0.1:0; pool sad; monitor off; }
 CONF
+my $console = $sy->console_port;
 $sy->wait_up('web', $_) for qw(s1 s2);
 $sy->wait_down('web', 'gone');
 my @clients = map {

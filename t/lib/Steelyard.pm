@@ -147,6 +147,18 @@ sub port {
 	return $port;
 }
 
+# The port of the console when it was given as 0: the log tells it, by the line of the configuration.
+sub console_port {
+	my $self = shift;
+	open my $in, '<', $self->{file} or die "$self->{file}: $!";
+	my ($n, $at) = (0, 0);
+	while (my $text = <$in>) {
+		$n++;
+		$at ||= $n if $text =~ /^\s*console\b/;
+	}
+	return $self->wait_log(qr/listening: \S+:(\d+) transport=tcp where=\Q$self->{file}\E:$at\b/);
+}
+
 # The JSON API on the control socket. Returns the decoded answer; status in list context.
 sub api {
 	my ($self, $method, $path, $body) = @_;
