@@ -4,6 +4,8 @@
 #ifndef SY_API_FACTS_H
 #define SY_API_FACTS_H
 
+#include <stdbool.h>
+
 #include "api/addr.h"
 #include "api/span.h"
 
@@ -18,6 +20,9 @@ struct sy_facts {
 	struct sy_span session; /* what the protocol calls its session: Call-ID, TURN username, ... */
 	struct sy_span user;    /* AOR, ... */
 	struct sy_span head;    /* whole head of the message, for modules that look deeper */
+	struct sy_span certificate; /* subject of the client's certificate (RFC 4514), when it was verified */
+	bool secure;            /* the client's connection is TLS, terminated here */
+	uint32_t pool;          /* which pool serves it, by a struct sy_pool of the module's rows; 0: the service's own */
 };
 
 #endif

@@ -44,6 +44,9 @@ struct sy_module {
 	/* What involves two fields. Returns 0, or -1 with err. NULL: nothing to check. conf may be
 	 * completed here (derived values); it is constant afterwards. */
 	int (*check)(void *conf, struct sy_err *err);
+	/* Gives back what check() took of others (a compiled pattern). Called for each conf whose check()
+	 * succeeded, when its generation is freed. Optional. */
+	void (*release)(void *conf);
 	/* struct sy_protocol, sy_monitor, sy_scheduler or sy_persistence, by kind */
 	const void *ops;
 };

@@ -63,6 +63,9 @@ struct sy_probe_plan {
 	enum sy_transport transport;
 	uint32_t port;                /* 0: the port of the server in the service */
 	bool local;                   /* sy_probe.local is wanted: costs a system call per probe */
+	uint32_t local_port;          /* SY_OVER_UDP: all probes of this use come from this port of ours; 0: any */
+	uint32_t repeat_ms;           /* SY_OVER_UDP: what was sent last is sent again after so long, then twice
+	                               * as long, ... (RFC 8489 6.2.1, RFC 3261 17.1.2.2); 0: once only */
 	/* SY_OVER_TLS: */
 	const char *tls_name;         /* SNI and name to verify; NULL: none */
 	struct sy_span tls_ca;        /* PEM; len 0: the system's store */

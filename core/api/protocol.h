@@ -15,9 +15,14 @@
  * connection aside for others (unless SY_PIN was said), and the next bytes of the client go to
  * data(CLIENT) again: another ROUTE, maybe another server.
  *
- * Scenario (HTTP/2 or SIP proxy mode): data(CLIENT, frames) returns EMIT to the server side of
- * exchange 5, ROUTE for exchange 7, ... ; the bytes that a server says come as
- * data(SERVER, exchange 5, ...). Bytes are consumed by the sums of PASS and DROP. */
+ * Scenario (HTTP/2): a connection that carries many exchanges at once. data(CLIENT, frames) returns
+ * OPEN for exchange 5: the core opens a second session of the same module, whose client is not a
+ * socket but the first session. What the first one says with EMIT (to SY_SERVER, exchange 5) is what
+ * the client of that session says; the second session frames and routes it as any other (HTTP/1.1),
+ * has a server of its own, retries, limits, persistence; its answer comes back to the first session as
+ * data(SERVER, exchange 5, ...), which turns it into frames with EMIT (to SY_CLIENT). FINISH is the
+ * end of what that client says; END forgets the exchange, wherever it is. A session that does not
+ * consume what exchange 5 says makes its server wait, and only that one. */
 #ifndef SY_API_PROTOCOL_H
 #define SY_API_PROTOCOL_H
 
@@ -35,10 +40,13 @@ enum sy_verdict_what {
 	SY_PASS,    /* send the next n bytes on to the other side as they are (n may exceed what is there) */
 	SY_DROP,    /* consume n bytes, send nothing */
 	SY_EMIT,    /* send `bytes` to side `to`, after consuming n bytes of the input */
-	SY_END,     /* the exchange is over */
+	SY_END,     /* the exchange is over; `spent`: and the server's connection is good for no other */
 	SY_PIN,     /* client and server connection belong to each other until either closes */
 	SY_TUNNEL,  /* from here on everything passes untouched; the module is not asked again */
 	SY_CLOSE,   /* end the session; `bytes`, if any, go to the client first */
+	SY_LEARN,   /* `bytes` are what the server said of itself, for the persistence's learn() */
+	SY_OPEN,    /* a session of its own for `exchange`, see the second scenario */
+	SY_FINISH,  /* the client of `exchange` has said all */
 };
 
 struct sy_verdict {
@@ -46,9 +54,34 @@ struct sy_verdict {
 	enum sy_side to;          /* EMIT */
 	uint32_t exchange;        /* ROUTE, PASS, EMIT, END: which one */
 	uint64_t n;               /* PASS, DROP, EMIT: bytes of the input */
-	uint64_t deadline_ms;     /* NEED: give up after so long without completing; 0: idle timeout only */
-	struct sy_span bytes;     /* EMIT, CLOSE: borrowed from the session's memory */
+	uint64_t deadline_ms;     /* NEED: give up after so long without completing; PASS: after so long
+	                           * without the n bytes; 0: idle timeout only */
+	struct sy_span bytes;     /* EMIT, CLOSE, LEARN: borrowed from the session's memory, or from `in` */
 	const char *reason;       /* CLOSE: words for the operator, a constant string */
+	bool spent;               /* END */
+};
+
+/* Numbers that a protocol keeps for its operators: shown by steelyardctl, the page, the API and the
+ * metrics, for each service and each server, summed over workers. */
+struct sy_figure {
+	const char *name;         /* "allocations", "requests_invite": [a-z0-9_] */
+	const char *doc;          /* one sentence */
+};
+
+enum {
+	SY_GAUGES = 8,
+	SY_COUNTERS = 32,
+};
+
+/* Why the core cannot carry out an exchange. */
+enum sy_failure {
+	SY_FAIL_REFUSED,          /* by a limit or a rule of the service */
+	SY_FAIL_NO_SERVER,        /* none is up, or all are full */
+	SY_FAIL_CONNECT,          /* none could be reached */
+	SY_FAIL_BROKEN,           /* the server left before it answered */
+	SY_FAIL_LATE,             /* the server did not answer in time */
+	SY_FAIL_CLIENT_LATE,      /* the client did not say enough in time: deadline_ms, greet-timeout */
+	SY_FAIL_WINDOW,           /* the client said more than `window` without sense */
 };
 
 /* A session is one client connection as the module sees it. */
@@ -57,7 +90,31 @@ struct sy_session {
 	void *state;              /* sy_protocol.session_size bytes, zeroed at open */
 	struct sy_facts facts;    /* filled by the module before ROUTE */
 	uint64_t now_ms;          /* monotonic */
+	/* From the pick on, by the core: */
+	const char *server_name;  /* NULL: none yet */
+	struct sy_addr server;
+	bool server_secure;       /* spoken to over TLS */
+	struct sy_span mark;      /* what persistence wants the answer to tell the client; len 0: nothing */
+	/* Always, by the core: */
+	const char *service_name;
+	bool stream;              /* the client is an exchange of another session, see OPEN */
+	bool draining;            /* the server wants no more than what it has */
+	/* By the module: */
+	bool busy;                /* something is under way that a gentle drain waits for */
+	/* What this session has of each gauge now. The core carries differences to the board, and takes
+	 * all back when the session ends or its server changes. */
+	int32_t gauge[SY_GAUGES];
+	/* sy_count() adds here: the worker's, carried to the board after each call. */
+	uint32_t *count;          /* SY_COUNTERS of them */
+	bool counted;             /* some count is not 0 */
 };
+
+static inline void
+sy_count(struct sy_session *session, unsigned counter, uint32_t n)
+{
+	session->count[counter] += n;
+	session->counted = true;
+}
 
 /* Datagrams. */
 enum sy_packet_what {
@@ -69,19 +126,22 @@ struct sy_packet_verdict {
 	enum sy_packet_what what;
 	const char *reason;       /* DROP: words, a constant string */
 	uint32_t lifetime_ms;     /* PASS: the flow lives at least so long; 0: the idle timeout decides */
-	int32_t load;             /* change of the server's load in the protocol's unit: +1, 0, -1 */
+	uint32_t relieve_ms;      /* PASS: the server is overloaded by its own word: so long it gets a
+	                           * quarter of its share of what is new; 0: it says nothing */
 };
 
 enum sy_protocol_flag {
 	SY_STREAMS = 1,           /* may be used with TCP listeners */
 	SY_DATAGRAMS = 2,         /* may be used with UDP listeners */
 	SY_FIRST_ONLY = 4,        /* data() is for the client's first bytes, before SY_TUNNEL, only */
+	SY_SHARES = 8,            /* after END the server's connection may serve other clients, unless PIN */
 };
 
 struct sy_protocol {
 	uint32_t size;            /* sizeof(struct sy_protocol) */
 	uint32_t flags;           /* enum sy_protocol_flag */
-	const char *load_unit;    /* "connections", "requests", "allocations" */
+	const char *load_unit;    /* "connections", "requests", or the name of a gauge: "allocations" */
+	const struct sy_figure *gauges, *counters; /* name NULL at the end; NULL: none */
 	uint32_t session_size;    /* bytes of state for each client connection or flow */
 	/* Most bytes that the module may need to see at once before it says other than NEED; the core
 	 * closes the connection when that many are not enough. */
@@ -94,6 +154,9 @@ struct sy_protocol {
 	                          struct sy_span in, bool eof);
 	/* The session ends; nothing can be sent any more. For memory of third-party libraries. Optional. */
 	void (*close)(struct sy_session *session);
+	/* The exchange cannot be carried out: what the client is told. CLOSE, with bytes. Not called when
+	 * the client has heard a part of an answer already. NULL: it is reset. */
+	struct sy_verdict (*fail)(struct sy_session *session, enum sy_failure what);
 	/* One datagram, before it is sent on. NULL: all pass. */
 	struct sy_packet_verdict (*packet)(struct sy_session *session, enum sy_side side,
 	                                   struct sy_span in);

@@ -38,6 +38,11 @@ struct sy_list { const char *const *at; uint32_t n; };  /* words; the directive 
 struct sy_range { uint32_t from, to; };
 struct sy_ranges { const struct sy_range *at; uint32_t n; };    /* 200-399,401 */
 struct sy_addrs { const struct sy_addr *at; uint32_t n; };      /* addresses or names, with or without port */
+struct sy_pool { uint32_t index; };                  /* name of a pool, for sy_facts.pool; 0: not given */
+/* A block that may be given any number of times: an array of row->size bytes each, in the order of the
+ * file. Positional arguments of the statement go to the inner rows with SY_ARGUMENT, one each, in the
+ * order of the rows. `header set X-Via steelyard;` and `rule { host a; pool b; }` are such blocks. */
+struct sy_blocks { const void *at; uint32_t n; };
 
 #define SY_SECOND UINT64_C(1000)
 #define SY_MINUTE (60 * SY_SECOND)
@@ -61,12 +66,15 @@ enum sy_row_type {
 	SY_ROW_FILE,
 	SY_ROW_SECRET,
 	SY_ROW_BLOCK,  /* a nested block that fills an embedded struct: row->rows */
+	SY_ROW_BLOCKS, /* the same, any number of times: struct sy_blocks of row->size */
+	SY_ROW_POOL,   /* protocols only: the pool becomes one more target of the service */
 };
 
 enum sy_row_flag {
 	SY_REQUIRED = 1, /* the block is an error without it */
 	SY_PORT = 2,     /* ADDR, ADDRS: a port must be given */
 	SY_NO_PORT = 4,  /* ADDR, ADDRS: a port must not be given */
+	SY_ARGUMENT = 8, /* inner rows of BLOCKS: takes a positional argument of the statement, too */
 };
 
 struct sy_row {
@@ -77,7 +85,8 @@ struct sy_row {
 	uint64_t min, max;          /* numbers; max 0: no upper limit */
 	const char *preset;         /* default, as it would be written in the file; NULL: none */
 	const char *const *words;   /* CHOICE: the allowed words, NULL at the end */
-	const struct sy_row *rows;  /* BLOCK: what may stand inside */
+	const struct sy_row *rows;  /* BLOCK, BLOCKS: what may stand inside */
+	uint32_t size;              /* BLOCKS: of one element */
 	uint32_t given;             /* offset + 1 of a bool set when the file gave it; 0: not wanted */
 	const char *doc;            /* one sentence for the manual */
 };
@@ -94,6 +103,7 @@ struct sy_row {
 		struct sy_addr: SY_ROW_ADDR, \
 		struct sy_addrs: SY_ROW_ADDRS, \
 		struct sy_nets: SY_ROW_NETS, \
+		struct sy_pool: SY_ROW_POOL, \
 		struct sy_list: SY_ROW_LIST, \
 		struct sy_ranges: SY_ROW_RANGES, \
 		struct sy_file: SY_ROW_FILE, \
@@ -105,6 +115,10 @@ struct sy_row {
 #define SY_ROW_IN(conf, field, label, inner, ...) \
 	{ .name = (label), .type = SY_ROW_BLOCK, .offset = (uint32_t)offsetof(conf, field), \
 	  .rows = (inner), __VA_ARGS__ }
+#define SY_ROWS_IN(conf, field, label, inner, element, ...) \
+	{ .name = (label), .type = SY_ROW_BLOCKS, \
+	  .offset = (uint32_t)(offsetof(conf, field) + 0 * sizeof(((conf *)0)->field.n)), \
+	  .rows = (inner), .size = (uint32_t)sizeof(element), __VA_ARGS__ }
 #define SY_GIVEN(conf, field) .given = (uint32_t)offsetof(conf, field) + 1
 #define SY_ROW_END { .name = NULL }
 

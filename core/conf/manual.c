@@ -91,7 +91,9 @@ manual_placeholder(const struct sy_row *row)
 	case SY_ROW_RANGES: return "RANGE ...";
 	case SY_ROW_FILE:
 	case SY_ROW_SECRET: return "FILE";
-	case SY_ROW_BLOCK: return "{ ... }";
+	case SY_ROW_BLOCK:
+	case SY_ROW_BLOCKS: return "{ ... }";
+	case SY_ROW_POOL: return "POOL";
 	}
 	return "";
 }

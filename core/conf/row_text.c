@@ -100,7 +100,11 @@ row_text_type(const struct sy_row *row, struct text *out)
 		text_puts(out, "the path of a file");
 		break;
 	case SY_ROW_BLOCK:
+	case SY_ROW_BLOCKS:
 		text_puts(out, "a block");
+		break;
+	case SY_ROW_POOL:
+		text_puts(out, "the name of a pool");
 		break;
 	}
 }

@@ -323,6 +323,8 @@ row_parse(struct arena *arena, const struct sy_row *row, const struct row_value 
 	switch (row->type) {
 	case SY_ROW_NONE:
 	case SY_ROW_BLOCK:
+	case SY_ROW_BLOCKS:
+	case SY_ROW_POOL:
 		must(!"a value has a type");
 		return false;
 	case SY_ROW_BOOL:

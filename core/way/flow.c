@@ -165,18 +165,6 @@ flow_talk_open(struct flow *flow)
 		protocol->open(&talk->session);
 }
 
-/* Never below nothing, whatever the module says. */
-static void
-flow_load(struct flow *flow, int32_t change)
-{
-	uint32_t load = change < 0 && flow->load < -(uint32_t)change ? 0
-	                                                             : flow->load + (uint32_t)change;
-
-	if (flow->seat)
-		flow_loads(flow, load - flow->load);
-	flow->load = load;
-}
-
 static void
 flow_extend(struct flow *flow)
 {
@@ -209,8 +197,6 @@ flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes)
 		flow->alive_ms = now_ms + verdict.lifetime_ms;
 		flow_extend(flow);
 	}
-	if (verdict.load)
-		flow_load(flow, verdict.load);
 	return true;
 }
 

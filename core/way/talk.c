@@ -241,6 +241,10 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 		return talk_tunnel(conn);
 	case SY_CLOSE:
 		return talk_close(conn, verdict);
+	case SY_LEARN:
+	case SY_OPEN:
+	case SY_FINISH:
+		break;
 	}
 	return talk_broken(conn, "unknown verdict");
 }
