@@ -196,6 +196,23 @@ check_monitors(struct binder *binder, const struct service *service)
 				"monitor-policy needs more than one monitor to mean anything");
 }
 
+/* A key that is not kept is good for a scheduler that hashes, and for nothing else. */
+static void
+check_persistence(struct binder *binder, const struct service *service)
+{
+	const struct sy_persistence *ops =
+		service->persistence.module ? service->persistence.module->ops : NULL;
+	const struct sy_scheduler *scheduler =
+		service->scheduler.module ? service->scheduler.module->ops : NULL;
+
+	if (ops && scheduler && !ops->named && !service->life.timeout_ms &&
+	    !(scheduler->wants & SY_WANT_KEY))
+		complain_mildly(binder->complaints, service->persistence.node,
+				"persistence %s keeps nothing (timeout 0), and scheduler %s does not go by "
+				"keys: it has no effect. scheduler source-hash does, or set a timeout",
+				service->persistence.module->name, service->scheduler.module->name);
+}
+
 void
 bind_check_service(struct binder *binder, const struct service *service)
 {
@@ -207,6 +224,7 @@ bind_check_service(struct binder *binder, const struct service *service)
 	check_families(binder, service);
 	check_numbers(binder, service);
 	check_monitors(binder, service);
+	check_persistence(binder, service);
 }
 
 static void

@@ -317,6 +317,8 @@ choose_remembered(const struct choose_ask *ask, struct choice *out)
 	persistence->key(service->persistence.conf, ask->facts, &out->key);
 	if (!out->key.len)
 		return NULL;
+	if (!life.timeout_ms)
+		return NULL;
 	out->store = true;
 	life.refresh = life.refresh && !ask->look_only;
 	id = persist_find(ask->board, ask->row, target->group, &out->key, &life, ask->now_ms);
@@ -495,7 +497,8 @@ choose_explain(const struct choose_ask *ask, const struct choice *choice)
 		snprintf(trace->words, sizeof(trace->words), "%s: chosen by %s%s%s%s%s",
 		         choice->seat->server->name, ask->service->scheduler.module->name,
 		         choice->why == BECAUSE_SORRY ? " in the sorry pool" : "",
-		         *key ? "; persistence has no usable entry for " : "", key, asked);
+		         !*key ? "" : ask->service->life.timeout_ms ? "; persistence has no usable entry for "
+		                                                    : " by ", key, asked);
 }
 
 /* The calls. */
