@@ -457,7 +457,7 @@ choose(const struct choose_ask *ask, struct choice *out)
 	out->seat = NULL;
 	out->why = BECAUSE_SCHEDULER;
 	out->reason = REASON_NONE;
-	out->store = false;
+	out->store = out->named = false;
 	out->key.len = 0;
 	if (ask->lineup->stale)
 		lineup_build(ask->lineup, ask->board);

@@ -84,6 +84,7 @@ struct choice {
 	enum choose_why why;
 	enum reason reason;
 	bool store;               /* remember the key when the connection is made */
+	bool named;               /* the exchange itself had named this server */
 	struct sy_key key;
 };
 
