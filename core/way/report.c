@@ -242,7 +242,7 @@ report_sni(const struct conn *conn, char out[static 256])
 
 	if (conn->client.tls)
 		name = sy_span_text(conn->client.tls->sni);
-	else if (conn->talk)
+	else if (conn->talk && !conn->listener->tls)
 		name = conn->talk->session.facts.sni;
 	if (name.len == 0 || name.len > 255)
 		return NULL;

@@ -416,12 +416,17 @@ side_tls_facts(struct conn *conn, struct sy_facts *facts)
 	struct side_tls *tls = conn->client.tls;
 	const unsigned char *alpn;
 	unsigned len;
+	SSL *ssl;
 
 	if (!tls)
 		return;
 	facts->sni = sy_span_text(tls->sni);
-	SSL_get0_alpn_selected(tls_awake(tls), &alpn, &len);
+	ssl = tls_awake(tls);
+	SSL_get0_alpn_selected(ssl, &alpn, &len);
 	facts->alpn = sy_span(len ? alpn : (const unsigned char *)"", len);
+	facts->secure = true;
+	facts->certificate = sy_span(conn->way->subject, tls_subject(ssl, conn->way->subject,
+	                                                             sizeof(conn->way->subject)));
 }
 
 const char *

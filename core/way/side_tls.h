@@ -31,6 +31,13 @@ struct side_tls {
 	bool read_wants_write, write_wants_read;
 };
 
+/* TLS, and the handshake is done. */
+static inline bool
+side_is_secured(const struct side *side)
+{
+	return side->tls && side->tls->secured;
+}
+
 enum side_secure {
 	SECURE_DONE,
 	SECURE_WAIT,
@@ -50,7 +57,7 @@ ssize_t side_tls_read(struct side *side, uint8_t *to, size_t len);
 ssize_t side_tls_write(struct side *side, struct sy_span bytes);
 /* Sends our close_notify, now or when there is room. -1 with errno. */
 int side_tls_end(struct side *side);
-/* What TLS knows of the client: borrowed from the connection. */
+/* What TLS knows of the client. The words stay until it is asked for another connection. */
 void side_tls_facts(struct conn *conn, struct sy_facts *facts);
 /* "TLSv1.3 TLS_AES_128_GCM_SHA256 resumed"; NULL: the handshake is not done. */
 const char *side_tls_summary(const struct side *side, char out[static 96]);
