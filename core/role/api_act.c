@@ -54,11 +54,9 @@ api_find_server(struct request *request, const char *name, const char *pool_name
 
 	for (uint32_t p = 0; name && p < config->n_pools; p++) {
 		const struct pool *pool = &config->pools[p];
+		const struct target *target = service ? service_target_of(service, pool) : NULL;
 
-		if (pool_name && strcmp(pool->name, pool_name) != 0)
-			continue;
-		if (service && service->target.pool != pool &&
-		    !(service->sorry && service->sorry->pool == pool))
+		if ((pool_name && strcmp(pool->name, pool_name) != 0) || (service && !target))
 			continue;
 		for (uint32_t i = 0; i < pool->n_servers; i++) {
 			if (strcmp(pool->servers[i].name, name) != 0)
@@ -81,9 +79,7 @@ api_find_server(struct request *request, const char *name, const char *pool_name
 static uint32_t
 wish_cell(const struct service *service, const struct pool *pool, const struct server *server)
 {
-	return !service ? server->cell
-	     : service->target.pool == pool ? service->target.seats[server - pool->servers].cell
-	     : service->sorry->seats[server - pool->servers].cell;
+	return service ? service_target_of(service, pool)->seats[server - pool->servers].cell : server->cell;
 }
 
 /* The master knows cells; who reads the log knows servers. */

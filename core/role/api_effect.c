@@ -151,13 +151,13 @@ effect_answer(struct effect *effect)
 
 	for (uint32_t i = 0; i < effect->config->n_services; i++) {
 		const struct service *service = &effect->config->services[i];
+		const struct target *target;
 
 		if (effect->only && effect->only != service)
 			continue;
-		if (service->target.pool == effect->pool)
-			effect_service(effect, service, &service->target);
-		if (service->sorry && service->sorry->pool == effect->pool)
-			effect_service(effect, service, service->sorry);
+		target = service_target_of(service, effect->pool);
+		if (target)
+			effect_service(effect, service, target);
 	}
 	persist_each(child->board, now_ms, effect_kept, effect);
 	effect_words(effect, &words);

@@ -22,8 +22,7 @@ view_prepare(struct generation *generation)
 		struct service_view *view = arena_new_of(generation->arena, struct service_view);
 
 		view->first_seat = seats;
-		view->n_seats = service->target.pool->n_servers +
-		                (service->sorry ? service->sorry->pool->n_servers : 0);
+		view->n_seats = service_seats(service);
 		view->seats = arena_alloc(generation->arena, (view->n_seats + 1) * sizeof(*view->seats));
 		seats += view->n_seats;
 		service->run = view;
@@ -235,6 +234,26 @@ view_counts(struct console *console, uint32_t cell, json_t *object)
 	json_object_set_new(object, "response_us", json_integer(sum.response_us));
 }
 
+/* What the protocol keeps count of, by name. */
+static void
+view_figures(struct console *console, const struct service *service, uint32_t cell, json_t *object)
+{
+	const struct sy_protocol *protocol = service->protocol.module->ops;
+	struct board_figures sum;
+	json_t *json;
+
+	if (!protocol->gauges && !protocol->counters)
+		return;
+	board_sum_figures(console->child->board, cell, &sum);
+	json = json_object();
+	for (unsigned i = 0; protocol->gauges && protocol->gauges[i].name; i++)
+		json_object_set_new(json, protocol->gauges[i].name, json_integer(sum.gauge[i]));
+	for (unsigned i = 0; protocol->counters && protocol->counters[i].name; i++)
+		json_object_set_new(json, protocol->counters[i].name,
+		                    json_integer((json_int_t)sum.counter[i]));
+	json_object_set_new(object, "figures", json);
+}
+
 json_t *
 view_seat(struct console *console, const struct service *service, const struct target *target,
           const struct seat *seat)
@@ -259,8 +278,10 @@ view_seat(struct console *console, const struct service *service, const struct t
 	                 "weight_configured", (int)seat->server->weight,
 	                 "latency_us", (json_int_t)health.latency_us,
 	                 "sorry", service->sorry == target);
-	if (json)
+	if (json) {
 		view_counts(console, seat->cell, json);
+		view_figures(console, service, seat->cell, json);
+	}
 	return json;
 }
 
@@ -302,17 +323,17 @@ view_reasons(struct console *console, const struct service *service)
 json_t *
 view_service(struct console *console, const struct service *service)
 {
-	const struct target *targets[] = { &service->target, service->sorry };
+	const struct target *target;
 	const struct service_view *view = service->run;
 	json_t *listeners = json_array(), *servers = json_array(), *monitors = json_array(), *json;
 	char why[512];
 	const char *state = service_state(console, service, why, sizeof(why));
 
 	view_listeners(console, service, listeners);
-	for (unsigned t = 0; t < 2; t++)
-		for (uint32_t i = 0; targets[t] && i < targets[t]->pool->n_servers; i++)
-			json_array_append_new(servers, view_seat(console, service, targets[t],
-			                                         &targets[t]->seats[i]));
+	for (uint32_t t = 0; (target = service_target(service, t)); t++)
+		for (uint32_t i = 0; i < target->pool->n_servers; i++)
+			json_array_append_new(servers, view_seat(console, service, target,
+			                                         &target->seats[i]));
 	for (uint32_t i = 0; i < service->n_monitors; i++)
 		json_array_append_new(monitors,
 		                      json_string(service->monitors[i].use.module->name));
@@ -329,6 +350,7 @@ view_service(struct console *console, const struct service *service)
 	                 "line", service->node ? (int)service->node->line : 0);
 	if (json) {
 		view_counts(console, service->cell, json);
+		view_figures(console, service, service->cell, json);
 		json_object_set_new(json, "reasons", view_reasons(console, service));
 	}
 	return json;

@@ -5,10 +5,26 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "share/persist.h"
+#include "way/figures.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
 #include "way/way.h"
+
+static bool
+pick_wished(const struct board_cell *cell)
+{
+	return atomic_load_explicit(&cell->wish, memory_order_relaxed) != WISH_NONE;
+}
+
+bool
+pick_drains(struct board *board, const struct seat *seat)
+{
+	const struct board_cell *cell = board_cell_at(board, seat->cell);
+
+	return atomic_load_explicit(&cell->health, memory_order_relaxed) == HEALTH_DRAINING ||
+	       pick_wished(cell) || pick_wished(board_cell_at(board, seat->server->cell));
+}
 
 static void
 pick_enter(struct conn *conn, const struct choice *choice)
@@ -21,6 +37,8 @@ pick_enter(struct conn *conn, const struct choice *choice)
 	conn->entered = true;
 	tally_add(run->tally->active, 1);
 	tally_add(run->server_tally->active, 1);
+	if (conn->talk)
+		figures_enter(service_run(conn), run, conn->talk->told);
 	list_remove(&conn->of_seat);
 	list_append(&run->conns, &conn->of_seat);
 }
@@ -33,6 +51,8 @@ pick_leave(struct conn *conn)
 	conn->entered = false;
 	tally_add(seat_run(conn)->tally->active, -1u);
 	tally_add(seat_run(conn)->server_tally->active, -1u);
+	if (conn->talk)
+		figures_leave(service_run(conn), seat_run(conn), conn->talk->told);
 }
 
 void
@@ -53,9 +73,11 @@ pick_served(struct conn *conn)
 	tally_add(run->server_tally->bytes_up, waiting);
 	/* When the table is busy, this client is balanced anew next time: no harm. */
 	if (conn->store)
-		persist_store(way->board, way->row, conn->service->id, &conn->key,
+		persist_store(way->board, way->row, conn->target->group, &conn->key,
 		              conn->seat->server->id, &conn->service->life, way->child->now_ms);
 	conn->store = false;
+	if (conn->talk)
+		talk_served(conn);
 }
 
 void
@@ -64,6 +86,8 @@ pick_drop(struct conn *conn, bool reset)
 	struct side *side = &conn->server;
 
 	pick_leave(conn);
+	if (conn->talk)
+		talk_dropped(conn);
 	list_remove(&conn->of_seat);
 	side_close(conn->way, side, reset);
 	*side = (struct side){ .io.fd = -1, .bytes = side->bytes };
@@ -86,7 +110,7 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	uint64_t seed = way->random ^ conn->id << 32 ^ conn->sequence;
 	struct choose_ask ask = {
 		.service = conn->service,
-		.lineup = conn->service->target.run,
+		.lineup = service_pool(conn->service, facts->pool)->run,
 		.sorry = conn->service->sorry ? conn->service->sorry->run : NULL,
 		.board = way->board,
 		.row = way->row,
@@ -102,6 +126,8 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	conn->store = out->store;
 	if (out->store)
 		conn->key = out->key;
+	if (conn->talk && out->seat)
+		talk_chosen(conn, facts, out);
 }
 
 /* A server that is full although the choice did not see it yet counts as tried. */
@@ -161,6 +187,7 @@ pick_step(struct conn *conn)
 		pick_served(conn);
 		return STEP_RELAY;
 	}
-	side_tls_facts(conn, conn->talk ? &conn->talk->session.facts : &facts);
+	if (!conn->talk)
+		side_tls_facts(conn, &facts);
 	return pick_server(conn, conn->talk ? &conn->talk->session.facts : &facts);
 }
