@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "ctl/ctl_do.h"
 #include "ctl/ctl_show.h"
 
 /* POSTs `body` (freed here) and prints the message of the answer. */
@@ -166,6 +167,7 @@ const struct command ctl_commands[] = {
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
 	{ "stop", "[graceful|now]", "ends the daemon", ctl_stop, 0, 1 },
+	{ "passwd", "NAME [look|operate]", "a line for the console's users file", ctl_passwd, 1, 2 },
 	{ "api", "METHOD PATH [BODY]", "the answer of the API as it is", ctl_api, 2, 3 },
 	{ NULL, NULL, NULL, NULL, 0, 0 }
 };
