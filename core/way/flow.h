@@ -89,6 +89,7 @@ struct flow {
 	bool store;
 	bool counted;             /* as a new exchange of the service */
 	bool served;              /* it had a server */
+	bool moves;               /* with this datagram it goes to another server: its own one drains */
 	const char *words;        /* the protocol module's */
 };
 
@@ -103,6 +104,7 @@ struct flows {
 	uint64_t now_us;          /* of this turn, when somebody asked; else 0 */
 	uint32_t turn;
 	uint32_t pid;
+	uint32_t count[SY_COUNTERS]; /* what sy_count() adds to */
 };
 
 /* flow.c */
@@ -136,6 +138,8 @@ void flow_switched(struct way *way);
 bool flow_connect(struct flow *flow, const struct flow_record *resumed);
 /* The server's load in the protocol's unit changes. */
 void flow_loads(struct flow *flow, uint32_t change);
+/* Its server drains, and something new begins: what it had there has ended. */
+void flow_move(struct flow *flow);
 /* Gives the server up; the flow has none. */
 void flow_leave(struct flow *flow);
 /* The server refused a datagram, or cannot be reached. False: the flow has ended. */

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -40,6 +41,8 @@ flow_enter(struct flow *flow, const struct target *target, const struct seat *se
 	/* What the first datagram asked for, before there was a server. */
 	if (flow->load)
 		flow_loads(flow, flow->load);
+	if (flow->talk)
+		flow->talk->session.server_name = seat->server->name;
 }
 
 void
@@ -65,6 +68,11 @@ flow_leave(struct flow *flow)
 		flow_loads(flow, -flow->load);
 	list_remove(&flow->of_seat);
 	flow->seat = NULL;
+	/* What it had there is gone with it. */
+	if (flow->talk) {
+		flow->talk->session.server_name = NULL;
+		memset(flow->talk->session.gauge, 0, sizeof(flow->talk->session.gauge));
+	}
 }
 
 static void
@@ -74,6 +82,14 @@ flow_tried(struct flow *flow, enum reason reason, int error)
 	flow->error = (int16_t)error;
 	if (flow->n_tried < CHOOSE_TRIES)
 		flow->tried[flow->n_tried++] = flow->seat->server->cell;
+}
+
+void
+flow_move(struct flow *flow)
+{
+	flow->moves = false;
+	flow_tried(flow, REASON_NO_SERVER, 0);
+	flow_leave(flow);
 }
 
 static bool

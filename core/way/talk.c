@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "way/flow.h"
 #include "way/side.h"
 
 enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
@@ -65,6 +66,7 @@ talk_open(struct conn *conn)
 	talk->session.state = talk->state;
 	talk->session.facts.client = conn->client_addr;
 	talk->session.facts.service = conn->service_addr;
+	talk->session.count = conn->way->flows->count;
 	if (protocol->open)
 		protocol->open(&talk->session);
 }
