@@ -48,6 +48,7 @@ struct flow_door {
 /* A protocol module that looks at the datagrams: behind the flow's block. */
 struct flow_talk {
 	struct sy_session session;
+	int32_t told[SY_GAUGES];  /* figures.h */
 	uint8_t state[] __attribute__((aligned(16)));
 };
 
@@ -79,7 +80,6 @@ struct flow {
 
 	uint32_t record;          /* on the board */
 	uint32_t source_slot;     /* share/source.h */
-	uint32_t load;            /* what it adds to its server's, in the protocol's unit */
 	uint32_t turn;            /* of the loop when the server was heard last */
 	uint32_t tried[CHOOSE_TRIES]; /* cells of servers */
 	uint8_t n_tried;
@@ -104,7 +104,6 @@ struct flows {
 	uint64_t now_us;          /* of this turn, when somebody asked; else 0 */
 	uint32_t turn;
 	uint32_t pid;
-	uint32_t count[SY_COUNTERS]; /* what sy_count() adds to */
 };
 
 /* flow.c */
@@ -123,6 +122,8 @@ void flow_touch(struct flow *flow);
 void flow_attach(struct service_run *run);
 /* Bytes behind the flow's block that its protocol needs. */
 size_t flow_talk_size(const struct sy_protocol *protocol);
+/* What the module knows of the flow's server goes with it: the next one begins with nothing. */
+void flow_forget(struct flow *flow);
 /* What the module says of a datagram. False: it is dropped, and counted. */
 bool flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes);
 
@@ -136,8 +137,6 @@ void flow_switched(struct way *way);
 /* Chooses a server and opens the socket. False: there is none, and the flow has ended. `resumed`: as the
  * predecessor had it, if that is still possible. */
 bool flow_connect(struct flow *flow, const struct flow_record *resumed);
-/* The server's load in the protocol's unit changes. */
-void flow_loads(struct flow *flow, uint32_t change);
 /* Its server drains, and something new begins: what it had there has ended. */
 void flow_move(struct flow *flow);
 /* Gives the server up; the flow has none. */

@@ -2,29 +2,19 @@
 #define _GNU_SOURCE 1
 #include <errno.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/hash.h"
 #include "net/socket.h"
 #include "share/persist.h"
+#include "way/figures.h"
 #include "way/flow.h"
 #include "way/side.h"
 
 enum { FLOW_STALE_ERRORS = 16 };  /* taken from a socket's queue of errors at once */
 
 /* Places. */
-
-void
-flow_loads(struct flow *flow, uint32_t change)
-{
-	struct seat_run *run = flow->seat->run;
-
-	tally_add(run->tally->load, change);
-	tally_add(run->server_tally->load, change);
-	tally_add(((struct service_run *)flow->service->run)->tally->load, change);
-}
 
 static void
 flow_enter(struct flow *flow, const struct target *target, const struct seat *seat,
@@ -39,10 +29,10 @@ flow_enter(struct flow *flow, const struct target *target, const struct seat *se
 	tally_add(run->server_tally->active, 1);
 	list_append(&run->flows, &flow->of_seat);
 	/* What the first datagram asked for, before there was a server. */
-	if (flow->load)
-		flow_loads(flow, flow->load);
-	if (flow->talk)
+	if (flow->talk) {
 		flow->talk->session.server_name = seat->server->name;
+		figures_enter(flow->service->run, run, flow->talk->told);
+	}
 }
 
 void
@@ -64,15 +54,12 @@ flow_leave(struct flow *flow)
 	run = flow->seat->run;
 	tally_add(run->tally->active, -1u);
 	tally_add(run->server_tally->active, -1u);
-	if (flow->load)
-		flow_loads(flow, -flow->load);
+	if (flow->talk)
+		figures_leave(flow->service->run, run, flow->talk->told);
 	list_remove(&flow->of_seat);
 	flow->seat = NULL;
-	/* What it had there is gone with it. */
-	if (flow->talk) {
+	if (flow->talk)
 		flow->talk->session.server_name = NULL;
-		memset(flow->talk->session.gauge, 0, sizeof(flow->talk->session.gauge));
-	}
 }
 
 static void
@@ -90,6 +77,7 @@ flow_move(struct flow *flow)
 	flow->moves = false;
 	flow_tried(flow, REASON_NO_SERVER, 0);
 	flow_leave(flow);
+	flow_forget(flow);
 }
 
 static bool
@@ -152,8 +140,7 @@ flow_refused(struct flow *flow, int error)
 		return false;
 	}
 	flow_leave(flow);
-	/* What it had there is gone with it. */
-	flow->load = 0;
+	flow_forget(flow);
 	return true;
 }
 
