@@ -137,7 +137,7 @@ void flow_switched(struct way *way);
 /* Chooses a server and opens the socket. False: there is none, and the flow has ended. `resumed`: as the
  * predecessor had it, if that is still possible. */
 bool flow_connect(struct flow *flow, const struct flow_record *resumed);
-/* Its server drains, and something new begins: what it had there has ended. */
+/* Its server drains, and something new begins: it will get another one. */
 void flow_move(struct flow *flow);
 /* Gives the server up; the flow has none. */
 void flow_leave(struct flow *flow);

@@ -34,6 +34,15 @@ flow_count_up(struct flow *flow, size_t len)
 	tally_add(run->server_tally->bytes_up, len);
 }
 
+/* The protocol module has forgotten all with the server that is lost; what the next one will get is news. */
+static void
+flow_show_again(struct flow *flow, struct flows *flows, unsigned first, unsigned end)
+{
+	for (unsigned i = first; flow->talk && i < end; i++)
+		(void)flow_passes(flow, SY_CLIENT, datagram_bytes(flows->in, i));
+	flow->moves = false;
+}
+
 /* Sends n datagrams on. A server that refuses is left for another one, which gets what is left. False:
  * the flow has ended. */
 static bool
@@ -60,6 +69,8 @@ flow_forward(struct flow *flow, struct flows *flows, unsigned first, unsigned n)
 		/* The error was about this datagram, and not about the server. */
 		if (flow->seat)
 			first++;
+		else
+			flow_show_again(flow, flows, first, end);
 	}
 	if (!flow->mark_us)
 		flow->mark_us = flows_now_us(flows);

@@ -77,7 +77,6 @@ flow_move(struct flow *flow)
 	flow->moves = false;
 	flow_tried(flow, REASON_NO_SERVER, 0);
 	flow_leave(flow);
-	flow_forget(flow);
 }
 
 static bool

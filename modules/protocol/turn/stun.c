@@ -2,7 +2,7 @@
 
 enum {
 	ATTR_MAPPED = 0x0001, ATTR_USERNAME = 0x0006, ATTR_INTEGRITY = 0x0008, ATTR_ERROR = 0x0009,
-	ATTR_LIFETIME = 0x000d, ATTR_MS_ALTERNATE = 0x000e, ATTR_MS_COOKIE = 0x000f,
+	ATTR_LIFETIME = 0x000d, ATTR_MS_ALTERNATE = 0x000e, ATTR_MS_DESTINATION = 0x0011,
 	ATTR_PEER = 0x0012, ATTR_DATA = 0x0013, ATTR_REALM = 0x0014, ATTR_NONCE = 0x0015,
 	ATTR_RELAYED = 0x0016, ATTR_INTEGRITY_256 = 0x001c, ATTR_XOR_MAPPED = 0x0020,
 	ATTR_MS_XOR_MAPPED = 0x8020, ATTR_ALTERNATE = 0x8023, ATTR_FINGERPRINT = 0x8028,
@@ -144,6 +144,7 @@ stun_take_ms(uint16_t type, struct sy_span value, struct stun *out)
 		out->mapped = stun_address(value, out->tid);
 		break;
 	case ATTR_PEER:
+	case ATTR_MS_DESTINATION:
 		out->peer = stun_address(value, NULL);
 		break;
 	case ATTR_MS_ALTERNATE:
