@@ -3,7 +3,6 @@
 
 #include "api/module.h"
 
-#ifdef TURN_OTHERS
 static const char *const turn_kinds[] = { "tls", "http", "sip", "any", NULL };
 
 static const struct sy_row turn_other_rows[] = {
@@ -14,7 +13,6 @@ static const struct sy_row turn_other_rows[] = {
 	       .doc = "The pool that serves these connections, untouched."),
 	SY_ROW_END
 };
-#endif
 
 static const struct sy_row turn_rows[] = {
 	SY_ROW(struct turn_conf, unauthenticated_rate, "unauthenticated-rate", .min = 1, .max = 1000000,
@@ -26,10 +24,8 @@ static const struct sy_row turn_rows[] = {
 	              "allocation for its quota, its capacity or by a rule (486, 508, 403); 0: not at all."),
 	SY_ROW(struct turn_conf, multiplexed, "multiplexed", .preset = "on",
 	       .doc = "Lets the multiplexed datagrams of Microsoft's TURN pass."),
-#ifdef TURN_OTHERS
 	SY_ROWS_IN(struct turn_conf, other, "other", turn_other_rows, struct turn_other,
 	           .doc = "Connections to the same address that are no TURN, and the pool they go to."),
-#endif
 	SY_ROW_END
 };
 
