@@ -47,5 +47,8 @@ const char *tls_words(const SSL *ssl, int error, char out[static TLS_WORDS]);
 const char *tls_summary(const SSL *ssl, char out[static 96]);
 /* What the client asked for, in lower case; len 0: nothing. At most `size` bytes. */
 size_t tls_sni(const SSL *ssl, char *out, size_t size);
+/* The subject of the other side's certificate (RFC 4514), when it was verified; len 0: there is none,
+ * or it does not fit. */
+size_t tls_subject(const SSL *ssl, char *out, size_t size);
 
 #endif

@@ -99,6 +99,31 @@ tls_sni(const SSL *ssl, char *out, size_t size)
 	return n;
 }
 
+size_t
+tls_subject(const SSL *ssl, char *out, size_t size)
+{
+	X509 *x509 = SSL_get0_peer_certificate(ssl);
+	size_t len = 0;
+	char *words;
+	long n;
+	BIO *bio;
+
+	if (!x509 || SSL_get_verify_result(ssl) != X509_V_OK)
+		return 0;
+	bio = BIO_new(BIO_s_mem());
+	if (!bio)
+		return 0;
+	if (X509_NAME_print_ex(bio, X509_get_subject_name(x509), 0, XN_FLAG_RFC2253) >= 0) {
+		n = BIO_get_mem_data(bio, &words);
+		if (n > 0 && (size_t)n <= size) {
+			len = (size_t)n;
+			memcpy(out, words, len);
+		}
+	}
+	BIO_free(bio);
+	return len;
+}
+
 const char *
 tls_summary(const SSL *ssl, char out[static 96])
 {

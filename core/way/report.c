@@ -237,7 +237,7 @@ report_id(const struct conn *conn, char out[static 17])
 static const char *
 report_secured(const struct side *side, char out[static 96])
 {
-	return side->tls && side->tls->secured ? tls_summary(side->tls->ssl, out) : NULL;
+	return side_is_secured(side) ? tls_summary(side->tls->ssl, out) : NULL;
 }
 
 static const char *

@@ -365,6 +365,9 @@ side_tls_facts(struct conn *conn, struct sy_facts *facts)
 	facts->sni = sy_span(conn->way->sni, tls_sni(ssl, conn->way->sni, sizeof(conn->way->sni)));
 	SSL_get0_alpn_selected(ssl, &alpn, &len);
 	facts->alpn = sy_span(len ? alpn : (const unsigned char *)"", len);
+	facts->secure = true;
+	facts->certificate = sy_span(conn->way->subject, tls_subject(ssl, conn->way->subject,
+	                                                             sizeof(conn->way->subject)));
 }
 
 /* ---- events ---- */

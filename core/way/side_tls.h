@@ -24,6 +24,13 @@ struct side_tls {
 	bool read_wants_write, write_wants_read;
 };
 
+/* TLS, and the handshake is done. */
+static inline bool
+side_is_secured(const struct side *side)
+{
+	return side->tls && side->tls->secured;
+}
+
 enum side_secure {
 	SECURE_DONE,
 	SECURE_WAIT,
@@ -43,7 +50,7 @@ ssize_t side_tls_read(struct side *side, uint8_t *to, size_t len);
 ssize_t side_tls_write(struct side *side, struct sy_span bytes);
 /* Sends our close_notify, now or when there is room. -1 with errno. */
 int side_tls_end(struct side *side);
-/* What TLS knows of the client. The name stays until it is asked for another connection. */
+/* What TLS knows of the client. The words stay until it is asked for another connection. */
 void side_tls_facts(struct conn *conn, struct sy_facts *facts);
 /* What libev must be asked for, so that the side can do what `events` want. */
 int side_tls_events(const struct side_tls *tls, int events);
