@@ -72,6 +72,8 @@ struct service_settings {
 	struct sy_choice on_down;
 	struct sy_choice monitor_policy;
 	struct sy_choice send_proxy;
+	struct sy_choice role;            /* enum role, conf/lint.h: for the findings only */
+	struct sy_list names;             /* that clients know the service by: certificates are looked at */
 	struct sy_nets accept_proxy_from; /* n 0: PROXY headers are not accepted */
 	struct sy_nets allow, deny;       /* deny first; allow n 0: everybody */
 	struct sy_msec idle_timeout;

@@ -2,7 +2,7 @@
  * meant is a warning. */
 #include <string.h>
 
-#include "conf/bind.h"
+#include "conf/lint.h"
 
 /* Where a setting was made, or the service when it was not. */
 static const struct node *
@@ -225,6 +225,7 @@ bind_check_service(struct binder *binder, const struct service *service)
 	check_numbers(binder, service);
 	check_monitors(binder, service);
 	check_persistence(binder, service);
+	lint_check_statements(binder, service);
 }
 
 static bool
@@ -324,4 +325,7 @@ bind_check(struct binder *binder)
 			complain_mildly(binder->complaints, config->pools[i].node,
 					"pool %s is not used by any virtual-service",
 					config->pools[i].name);
+	/* Only the loader has no board, and somebody who listens. */
+	if (!binder->board && binder->complaints->errors == 0)
+		lint(binder);
 }
