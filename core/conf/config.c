@@ -269,7 +269,18 @@ config_bind(struct arena *arena, const struct node *root, struct board *board,
 	bind_all_listeners(&binder);
 	bind_check(&binder);
 	arena_free(scratch);
-	return complaints->errors > errors ? NULL : config;
+	if (complaints->errors == errors)
+		return config;
+	config_release(config);
+	return NULL;
+}
+
+void
+config_release(struct config *config)
+{
+	for (struct release *release = config->releases; release; release = release->next)
+		release->module->release(release->conf);
+	config->releases = NULL;
 }
 
 const struct listener *

@@ -56,6 +56,7 @@ struct target {
 	uint32_t port;            /* pool ... port=N; 0: not set */
 	struct tls *tls;          /* of this use, else the pool's; or NULL */
 	struct seat *seats;       /* n = pool->n_servers, same order */
+	uint64_t group;           /* of its persistence entries: a client may have one in each pool */
 	void *run;                /* private to the process: scheduler tables */
 };
 
@@ -122,12 +123,65 @@ struct service {
 	struct use protocol, scheduler, persistence;
 	struct sy_persist_life life; /* of the persistence, if used */
 	struct target target;     /* the service's pool */
+	struct target *more;      /* pools that rows of the protocol name; sy_pool.index 2, 3, ... */
+	uint32_t n_more;
 	struct target *sorry;     /* or NULL */
 	struct monitor *monitors;
 	uint32_t n_monitors;
 	struct config *config;
 	const struct node *node;
 	void *run;                /* private to the process */
+};
+
+/* All targets of a service in turn, NULL at the end: its own pool, those that the protocol's rows
+ * name, the sorry pool. */
+static inline struct target *
+service_target(const struct service *service, uint32_t i)
+{
+	if (i == 0)
+		return (struct target *)&service->target;
+	if (i <= service->n_more)
+		return &service->more[i - 1];
+	return i == service->n_more + 1 ? service->sorry : NULL;
+}
+
+/* The target for what sy_facts.pool says. */
+static inline const struct target *
+service_pool(const struct service *service, uint32_t index)
+{
+	return index > 1 && index - 2 < service->n_more ? &service->more[index - 2]
+							: &service->target;
+}
+
+/* The target of the service that uses the pool, or NULL. */
+static inline const struct target *
+service_target_of(const struct service *service, const struct pool *pool)
+{
+	const struct target *target;
+
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
+		if (target->pool == pool)
+			return target;
+	return NULL;
+}
+
+/* Seats of all its targets. */
+static inline uint32_t
+service_seats(const struct service *service)
+{
+	const struct target *target;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
+		n += target->pool->n_servers;
+	return n;
+}
+
+/* A conf that a module's release() is due for. */
+struct release {
+	const struct sy_module *module;
+	void *conf;
+	struct release *next;
 };
 
 struct global_settings {
@@ -155,6 +209,7 @@ struct config {
 	struct arena *arena;
 	const struct main_bound *main; /* for the loader, which fills gen_head: conf/bind.h */
 	struct names *by_name;    /* services */
+	struct release *releases;
 };
 
 /* Binds a tree. With board NULL (loader, tests) cells are UINT32_MAX. Returns NULL when there were
@@ -163,6 +218,9 @@ struct config *config_bind(struct arena *arena, const struct node *root, struct 
 			   const struct sy_module *(*module)(void *context, enum sy_kind kind,
 							     const char *name, struct sy_err *err),
 			   void *context, struct complaints *complaints);
+
+/* Before its arena is freed: modules give back what check() took of others. */
+void config_release(struct config *config);
 
 const struct listener *config_listener(const struct config *config, uint64_t id);
 const struct service *config_service(const struct config *config, const char *name);

@@ -74,11 +74,12 @@ check_proxy_header(struct binder *binder, const struct service *service)
 static void
 check_tls(struct binder *binder, const struct service *service)
 {
-	const struct tls *tls = service->target.tls;
+	const struct target *target;
 
-	if (tls && check_has_udp(service))
-		complain(binder->complaints, tls->node, "tls to servers works with TCP only, and "
-			 "virtual-service %s listens on UDP", service->name);
+	for (uint32_t i = 0; check_has_udp(service) && (target = service_target(service, i)); i++)
+		if (target->tls)
+			complain(binder->complaints, target->tls->node, "tls to servers works with TCP "
+				 "only, and virtual-service %s listens on UDP", service->name);
 }
 
 static unsigned
@@ -86,7 +87,7 @@ check_families_of_pool(const struct target *target)
 {
 	unsigned families = 0;
 
-	for (uint32_t i = 0; target && target->pool && i < target->pool->n_servers; i++)
+	for (uint32_t i = 0; target->pool && i < target->pool->n_servers; i++)
 		families |= 1u << target->pool->servers[i].addr.family;
 	return families;
 }
@@ -96,10 +97,11 @@ check_families_of_pool(const struct target *target)
 static void
 check_families(struct binder *binder, const struct service *service)
 {
-	unsigned servers = check_families_of_pool(&service->target) |
-			   check_families_of_pool(service->sorry);
-	unsigned clients = 0, ours = 0;
+	unsigned clients = 0, ours = 0, servers = 0;
+	const struct target *target;
 
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
+		servers |= check_families_of_pool(target);
 	for (uint32_t i = 0; i < service->n_listeners; i++)
 		clients |= 1u << service->listeners[i].addr.family;
 	for (uint32_t i = 0; i < service->snat_from.n; i++)
@@ -120,20 +122,31 @@ check_families(struct binder *binder, const struct service *service)
 }
 
 static void
+check_weights(struct binder *binder, const struct service *service, const struct pool *pool)
+{
+	bool weighted = false;
+
+	for (uint32_t i = 0; i < pool->n_servers; i++)
+		weighted |= pool->servers[i].weight > 0;
+	if (pool->n_servers && !weighted)
+		complain_mildly(
+		    binder->complaints, pool->node,
+		    "all servers of pool %s have weight 0: virtual-service %s (%s:%u) will "
+		    "refuse everybody%s",
+		    pool->name, service->name, service->node->file, service->node->line,
+		    pool == service->target.pool ? "" : " who is meant for it");
+}
+
+static void
 check_numbers(struct binder *binder, const struct service *service)
 {
 	const struct service_settings *settings = &service->settings;
 	const struct pool *pool = service->target.pool;
-	bool weighted = false;
 
-	for (uint32_t i = 0; pool && i < pool->n_servers; i++)
-		weighted |= pool->servers[i].weight > 0;
-	if (pool && pool->n_servers && !weighted)
-		complain_mildly(
-		    binder->complaints, service->target.pool->node,
-		    "all servers of pool %s have weight 0: virtual-service %s (%s:%u) will "
-		    "refuse everybody",
-		    pool->name, service->name, service->node->file, service->node->line);
+	if (pool)
+		check_weights(binder, service, pool);
+	for (uint32_t i = 0; i < service->n_more; i++)
+		check_weights(binder, service, service->more[i].pool);
 	if (pool && pool->n_servers && settings->minimum_up > pool->n_servers)
 		complain(binder->complaints, check_place(service, "minimum-up"),
 			 "minimum-up %u: pool %s has only %u server%s, so virtual-service %s could "
@@ -221,11 +234,11 @@ bind_check(struct binder *binder)
 				"be balanced");
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
+		const struct target *target;
 
-		if (service->target.pool)
-			names_add(used, service->target.pool->name, (void *)service);
-		if (service->sorry && service->sorry->pool)
-			names_add(used, service->sorry->pool->name, (void *)service);
+		for (uint32_t j = 0; (target = service_target(service, j)); j++)
+			if (target->pool)
+				names_add(used, target->pool->name, (void *)service);
 	}
 	for (uint32_t i = 0; i < config->n_pools; i++)
 		if (config->pools[i].name && !names_find(used, config->pools[i].name))

@@ -61,20 +61,16 @@ wish_find(struct request *request, const char *name, const char *pool_name,
 
 	for (uint32_t p = 0; p < config->n_pools; p++) {
 		const struct pool *pool = &config->pools[p];
+		const struct target *target = service ? service_target_of(service, pool) : NULL;
 
-		if (pool_name && strcmp(pool->name, pool_name) != 0)
-			continue;
-		if (service && service->target.pool != pool &&
-		    !(service->sorry && service->sorry->pool == pool))
+		if ((pool_name && strcmp(pool->name, pool_name) != 0) || (service && !target))
 			continue;
 		for (uint32_t i = 0; i < pool->n_servers; i++) {
 			if (strcmp(pool->servers[i].name, name) != 0)
 				continue;
 			place.found++;
 			place.server = &pool->servers[i];
-			place.cell = !service ? pool->servers[i].cell
-			           : service->target.pool == pool ? service->target.seats[i].cell
-			           : service->sorry->seats[i].cell;
+			place.cell = target ? target->seats[i].cell : pool->servers[i].cell;
 		}
 	}
 	return place;

@@ -90,6 +90,7 @@ void
 lineup_free(struct lineup *lineup)
 {
 	free(lineup->set.server);
+	free(lineup->all);
 	free(lineup->seat_of);
 	free(lineup->up_since_ms);
 	free(lineup->table);
@@ -154,11 +155,36 @@ lineup_table(struct lineup *lineup)
 }
 
 static void
+lineup_all(struct lineup *lineup)
+{
+	const struct pool *pool = lineup->target->pool;
+
+	lineup->all = must_alloc((pool->n_servers + 1) * sizeof(*lineup->all));
+	for (uint32_t i = 0; i < pool->n_servers; i++)
+		lineup->all[i] = (struct sy_server){
+			.id = pool->servers[i].id,
+			.name = pool->servers[i].name,
+			.weight = pool->servers[i].weight,
+			.share = SY_FULL_SHARE,
+		};
+}
+
+const struct sy_server *
+lineup_server(struct lineup *lineup, const struct seat *seat)
+{
+	if (!lineup->all)
+		lineup_all(lineup);
+	return &lineup->all[seat - lineup->target->seats];
+}
+
+static void
 lineup_build(struct lineup *lineup, struct board *board)
 {
 	uint32_t n = lineup->target->pool->n_servers;
 	struct choose_look look;
 
+	if (!lineup->all)
+		lineup_all(lineup);
 	if (!lineup->set.server) {
 		lineup->set.server = must_alloc((n + 1) * sizeof(*lineup->set.server));
 		lineup->seat_of = must_alloc((n + 1) * sizeof(*lineup->seat_of));
@@ -268,13 +294,21 @@ choose_draw(const struct choose_ask *ask, const struct sy_key *key, uint32_t wan
 	return draw;
 }
 
+/* Is it open to a client that is known there? */
+static bool
+choose_known(const struct choose_ask *ask, const struct seat *seat)
+{
+	return choose_keeps(ask->board, seat) && !choose_tried(ask, seat->server) &&
+	       !choose_full(ask, seat->server);
+}
+
 static const struct seat *
-choose_persistent(const struct choose_ask *ask, struct choice *out)
+choose_remembered(const struct choose_ask *ask, struct choice *out)
 {
 	const struct service *service = ask->service;
+	const struct target *target = ask->lineup->target;
 	const struct sy_persistence *persistence;
 	struct sy_persist_life life = service->life;
-	struct choose_look look;
 	uint64_t id;
 
 	if (!service->persistence.module)
@@ -285,19 +319,40 @@ choose_persistent(const struct choose_ask *ask, struct choice *out)
 		return NULL;
 	out->store = true;
 	life.refresh = life.refresh && !ask->look_only;
-	id = persist_find(ask->board, ask->row, service->id, &out->key, &life, ask->now_ms);
-	for (uint32_t i = 0; id && i < service->target.pool->n_servers; i++) {
-		const struct seat *seat = &service->target.seats[i];
+	id = persist_find(ask->board, ask->row, target->group, &out->key, &life, ask->now_ms);
+	for (uint32_t i = 0; id && i < target->pool->n_servers; i++) {
+		const struct seat *seat = &target->seats[i];
 
 		if (seat->server->id != id)
 			continue;
-		choose_look(ask->board, seat, &look);
-		if (!look.known || choose_tried(ask, seat->server) || choose_full(ask, seat->server))
+		if (!choose_known(ask, seat))
 			return NULL;
 		out->store = false;
 		return seat;
 	}
 	return NULL;
+}
+
+/* What the client says of itself: no table is needed. */
+static const struct seat *
+choose_named(const struct choose_ask *ask, struct choice *out)
+{
+	const struct service *service = ask->service;
+	struct lineup *lineup = ask->lineup;
+	const struct sy_persistence *ops =
+		service->persistence.module ? service->persistence.module->ops : NULL;
+	uint32_t n = lineup->target->pool->n_servers;
+	int at;
+
+	if (!ops || !ops->named)
+		return NULL;
+	at = ops->named(service->persistence.conf, ask->facts, lineup->all, n);
+	if (at < 0)
+		return NULL;
+	must((uint32_t)at < n);
+	out->asked = &lineup->target->seats[at];
+	out->named = choose_known(ask, out->asked);
+	return out->named ? out->asked : NULL;
 }
 
 static const struct seat *
@@ -327,8 +382,9 @@ static void
 choose_from(const struct choose_ask *ask, struct choice *out)
 {
 	struct lineup *lineup = ask->lineup;
+	bool own = lineup->target == &ask->service->target;
 
-	if (lineup->up < ask->service->settings.minimum_up || lineup->up == 0) {
+	if ((own && lineup->up < ask->service->settings.minimum_up) || lineup->up == 0) {
 		if (!ask->sorry) {
 			out->reason = lineup->up ? REASON_TOO_FEW_UP : REASON_NO_SERVER;
 			return;
@@ -340,7 +396,9 @@ choose_from(const struct choose_ask *ask, struct choice *out)
 	}
 	out->target = lineup->target;
 	out->why = BECAUSE_PERSISTENCE;
-	out->seat = choose_persistent(ask, out);
+	out->seat = choose_named(ask, out);
+	if (!out->seat)
+		out->seat = choose_remembered(ask, out);
 	if (out->seat)
 		return;
 	out->why = ask->n_tried ? BECAUSE_RETRY : BECAUSE_SCHEDULER;
@@ -411,7 +469,7 @@ choose_explain(const struct choose_ask *ask, const struct choice *choice)
 {
 	struct choose_trace *trace = ask->trace;
 	const struct sy_persistence *persistence;
-	char key[96] = "";
+	char key[96] = "", asked[96] = "";
 
 	trace->n = 0;
 	choose_notes(ask, ask->lineup, false, choice);
@@ -421,17 +479,23 @@ choose_explain(const struct choose_ask *ask, const struct choice *choice)
 		persistence = ask->service->persistence.module->ops;
 		persistence->print(ask->service->persistence.conf, &choice->key, key, sizeof(key));
 	}
+	if (choice->asked && !choice->named)
+		snprintf(asked, sizeof(asked), "; the client named %s, which is not usable",
+		         choice->asked->server->name);
 	if (!choice->seat)
 		snprintf(trace->words, sizeof(trace->words), "nobody: %s",
 		         reason_rows[choice->reason].words);
+	else if (choice->named)
+		snprintf(trace->words, sizeof(trace->words), "%s: the client names it (persistence %s)",
+		         choice->seat->server->name, ask->service->persistence.module->name);
 	else if (choice->why == BECAUSE_PERSISTENCE)
-		snprintf(trace->words, sizeof(trace->words), "%s: persistence remembers %s",
-		         choice->seat->server->name, key);
+		snprintf(trace->words, sizeof(trace->words), "%s: persistence remembers %s%s",
+		         choice->seat->server->name, key, asked);
 	else
-		snprintf(trace->words, sizeof(trace->words), "%s: chosen by %s%s%s%s",
+		snprintf(trace->words, sizeof(trace->words), "%s: chosen by %s%s%s%s%s",
 		         choice->seat->server->name, ask->service->scheduler.module->name,
 		         choice->why == BECAUSE_SORRY ? " in the sorry pool" : "",
-		         *key ? "; persistence has no usable entry for " : "", key);
+		         *key ? "; persistence has no usable entry for " : "", key, asked);
 }
 
 /* The calls. */
@@ -457,7 +521,8 @@ choose(const struct choose_ask *ask, struct choice *out)
 	out->seat = NULL;
 	out->why = BECAUSE_SCHEDULER;
 	out->reason = REASON_NONE;
-	out->store = false;
+	out->store = out->named = false;
+	out->asked = NULL;
 	out->key.len = 0;
 	if (ask->lineup->stale)
 		lineup_build(ask->lineup, ask->board);

@@ -58,7 +58,7 @@ pick_served(struct conn *conn)
 	tally_add(run->server_tally->bytes_up, waiting);
 	/* When the table is busy, this client is balanced anew next time: no harm. */
 	if (conn->store)
-		persist_store(way->board, way->row, conn->service->id, &conn->key,
+		persist_store(way->board, way->row, conn->target->group, &conn->key,
 		              conn->seat->server->id, &conn->service->life, way->child->now_ms);
 	conn->store = false;
 }
@@ -91,7 +91,7 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	uint64_t seed = way->random ^ conn->id << 32 ^ conn->sequence;
 	struct choose_ask ask = {
 		.service = conn->service,
-		.lineup = conn->service->target.run,
+		.lineup = service_pool(conn->service, facts->pool)->run,
 		.sorry = conn->service->sorry ? conn->service->sorry->run : NULL,
 		.board = way->board,
 		.row = way->row,
