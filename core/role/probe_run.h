@@ -39,6 +39,7 @@ struct probe {
 	bool eof;                 /* the server has said all */
 	bool graced;              /* was given a little more time already */
 	bool exchanged;           /* bytes went one way or the other */
+	bool holding;             /* the timer is that of `held`, not the timeout's */
 	struct ev_io io;
 	int fd;                   /* socket, or the pipe of a program; -1: none */
 	struct timer_entry timer;
@@ -52,6 +53,8 @@ struct probe {
 	size_t drained;
 	SSL *ssl;
 	struct sy_probe_tls tls;
+	struct sy_probe_step held; /* what it means when the server stays silent */
+	uint64_t held_us;         /* since when */
 	struct ev_io exit;        /* a program's pidfd */
 	pid_t pid;
 	uint16_t echo;            /* sequence number */
