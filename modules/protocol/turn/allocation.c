@@ -67,6 +67,7 @@ turn_gone(struct sy_session *session)
 {
 	session->gauge[GAUGE_ALLOCATIONS] = 0;
 	session->busy = false;
+	session->until_ms = 0;
 }
 
 /* It lives, and so long. */
@@ -82,6 +83,7 @@ turn_lives(struct sy_session *session, uint32_t lifetime_s)
 	state->expires_ms = session->now_ms + ms;
 	session->gauge[GAUGE_ALLOCATIONS] = 1;
 	session->busy = true;
+	session->until_ms = state->expires_ms;
 	return (uint32_t)ms + TURN_GRACE_MS;
 }
 
