@@ -122,7 +122,9 @@ turn_question(struct sy_session *session, const struct stun *message)
 		return effect;
 	case STUN_ALLOCATE:
 		sy_count(session, COUNT_ALLOCATES, 1);
-		effect.unproven = !message->integrity_at;
+		/* Whether credentials are good, only the server knows: its challenge goes to whoever seems to
+		 * have asked, with them or without. */
+		effect.unproven = !turn_has(session);
 		effect.fresh = !turn_has(session) && !state->inherited;
 		break;
 	case STUN_REFRESH:
