@@ -135,6 +135,8 @@ play_end(struct play *play, const struct sy_verdict *verdict)
 {
 	if (!play->routed)
 		play_break(play, "END without an exchange");
+	if (play->pass[SY_CLIENT] || play->pass[SY_SERVER])
+		play_break(play, "END while something is still to pass");
 	play->routed = false;
 	play->spent = verdict->spent;
 	play->ends++;

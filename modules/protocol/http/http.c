@@ -187,7 +187,7 @@ http_body_chunks(struct sy_session *session, struct sy_span in)
 	if (conf->body_limit.n && http->body > conf->body_limit.n)
 		return http_body_bad(session, 413, "the body is longer than body-limit");
 	if (run.last)
-		http->asking = ASK_DONE;
+		http->asking = ASK_LAST;
 	if (run.n + ahead > 0)
 		return http_pass(session, run.n, ahead);
 	if (run.problem)
@@ -210,15 +210,18 @@ http_body(struct sy_session *session, struct sy_span in)
 		ahead = http->left - there;
 	http->left -= there + ahead;
 	if (!http->left)
-		http->asking = ASK_DONE;
+		http->asking = ASK_LAST;
 	return http_pass(session, there, ahead);
 }
 
 static struct sy_verdict
-http_client(struct sy_session *session, struct sy_span in)
+http_client(struct sy_session *session, struct sy_span in, bool eof)
 {
 	struct http *http = session->state;
 
+	/* A server that does not get the whole body shall be asked nothing else. */
+	if (eof && http->asking != ASK_DONE)
+		http->spent = true;
 	switch ((enum asking)http->asking) {
 	case ASK_HEAD:
 		return http_head(session, in);
@@ -226,6 +229,9 @@ http_client(struct sy_session *session, struct sy_span in)
 		return http_ask(session, in);
 	case ASK_BODY:
 		return http_body(session, in);
+	case ASK_LAST:
+		http->asking = ASK_DONE;
+		break;
 	case ASK_DONE:
 		break;
 	}
@@ -278,7 +284,7 @@ http_answer_chunks(struct sy_session *session, struct sy_span in)
 	uint64_t ahead = chunked_ahead(chunked, UINT64_MAX);
 
 	if (run.last)
-		http->answering = ANSWER_DONE;
+		http->answering = ANSWER_LAST;
 	if (run.n + ahead > 0)
 		return (struct sy_verdict){ .what = SY_PASS, .n = run.n + ahead };
 	if (!run.problem)
@@ -337,7 +343,7 @@ http_server(struct sy_session *session, struct sy_span in, bool eof)
 	case ANSWER_HEAD:
 		return http_answer_head(session, in);
 	case ANSWER_LENGTH:
-		http->answering = ANSWER_DONE;
+		http->answering = ANSWER_LAST;
 		return (struct sy_verdict){ .what = SY_PASS, .n = http->rest };
 	case ANSWER_CHUNKS:
 		return http->dechunk ? http_answer_dechunk(session, in) : http_answer_chunks(session, in);
@@ -350,6 +356,9 @@ http_server(struct sy_session *session, struct sy_span in, bool eof)
 		session->gauge[GAUGE_TUNNELS] = 1;
 		sy_count(session, COUNT_UPGRADES, 1);
 		return (struct sy_verdict){ .what = SY_TUNNEL };
+	case ANSWER_LAST:
+		http->answering = ANSWER_DONE;
+		break;
 	case ANSWER_DONE:
 		break;
 	}
@@ -369,7 +378,7 @@ http_data(struct sy_session *session, enum sy_side side, uint32_t exchange, stru
 		out_free(&http->out);
 	if (http->asking >= ASK_BODY && http->request.at)
 		out_free(&http->request);
-	return side == SY_CLIENT ? http_client(session, in) : http_server(session, in, eof);
+	return side == SY_CLIENT ? http_client(session, in, eof) : http_server(session, in, eof);
 }
 
 static void

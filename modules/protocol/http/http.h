@@ -44,6 +44,7 @@ enum asking {
 	ASK_HEAD,                 /* its head is not there yet */
 	ASK_ROUTED,               /* a server is being looked for */
 	ASK_BODY,
+	ASK_LAST,                 /* the last of it was let pass; that is done when we are asked again */
 	ASK_DONE,                 /* all of it is with the server */
 };
 
@@ -53,6 +54,7 @@ enum answering {
 	ANSWER_LENGTH,            /* http->rest bytes of the body are not let pass yet */
 	ANSWER_CHUNKS,
 	ANSWER_UNTIL_END,         /* until the server closes */
+	ANSWER_LAST,              /* as ASK_LAST */
 	ANSWER_TUNNEL,            /* the head of a 101 is said */
 	ANSWER_DONE,
 };
