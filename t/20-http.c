@@ -93,7 +93,7 @@ test_old(void)
 {
 	begin("");
 	client("GET / HTTP/1.0" END);
-	has_str(to_server(), "GET / HTTP/1.1\r\nHost: \r\n", "HTTP/1.0 goes on as HTTP/1.1");
+	has_str(to_server(), "GET / HTTP/1.1\r\nHost: 192.0.2.1:443\r\n", "HTTP/1.0 goes on as HTTP/1.1");
 	server("HTTP/1.1 103 Early" END "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked" END
 	       "3\r\nabc\r\n0\r\nX: y" END);
 	is_str(to_client(), "HTTP/1.1 200 OK\r\nConnection: close" END "abc",

@@ -10,7 +10,11 @@
 
 #include "api/protocol.h"
 
-enum { PLAY_BYTES = 1 << 20, PLAY_NOTES = 2048 };
+#ifndef PLAY_BYTES
+#define PLAY_BYTES (1 << 20)
+#endif
+
+enum { PLAY_NOTES = 2048 };
 
 struct play {
 	const struct sy_protocol *ops;

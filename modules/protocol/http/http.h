@@ -7,7 +7,7 @@
  *	rules.c      matches, and what they lead to; settings.c: the directives
  *	h2.c         HTTP/2 towards clients; each stream becomes a session of http.c
  *	message.c chunked.c    the bytes of HTTP/1.x
- *	words.c out.c          comparing text, putting text together */
+ *	wanted.c out.c          comparing text, putting text together */
 #ifndef PROTOCOL_HTTP_HTTP_H
 #define PROTOCOL_HTTP_HTTP_H
 
