@@ -62,6 +62,7 @@ talk_free(struct conn *conn)
 		protocol->close(&talk->session);
 	figures_end(service_run(conn), talk->told);
 	talk_unmark(conn);
+	talk_forget_sent(conn);
 	free(talk->names);
 	conn->talk = NULL;
 }
@@ -185,6 +186,15 @@ talk_move_span(struct sy_span *span, struct sy_span from, struct sy_span to)
 {
 	if (span->at >= from.at && span->at <= from.at + from.len)
 		span->at = to.at + (span->at - from.at);
+}
+
+void
+talk_forget_facts(struct talk *talk)
+{
+	struct sy_facts *facts = &talk->session.facts;
+
+	facts->host.len = facts->method.len = facts->path.len = facts->session.len = 0;
+	facts->user.len = facts->head.len = 0;
 }
 
 bool
