@@ -21,7 +21,7 @@ http_forget(struct sy_session *session)
 	out_free(&http->request);
 	kept.request = http->request;
 	*http = (struct http){
-		.heard = true, .last = kept.last, .old = kept.old, .pin = kept.pin, .pinned = kept.pinned,
+		.heard = kept.heard, .last = kept.last, .old = kept.old, .pin = kept.pin, .pinned = kept.pinned,
 		.request = kept.request, .out = kept.out,
 	};
 	memcpy(http->asked, kept.asked, sizeof(http->asked));
@@ -176,7 +176,7 @@ http_body_bad(struct sy_session *session, uint32_t status, const char *problem)
 }
 
 static struct sy_verdict
-http_body_chunks(struct sy_session *session, struct sy_span in)
+http_body_chunks(struct sy_session *session, struct sy_span in, bool eof)
 {
 	const struct http_conf *conf = http_conf(session);
 	struct http *http = session->state;
@@ -192,18 +192,21 @@ http_body_chunks(struct sy_session *session, struct sy_span in)
 		return http_pass(session, run.n, ahead);
 	if (run.problem)
 		return http_body_bad(session, 400, run.problem);
+	if (eof)
+		return (struct sy_verdict){ .what = SY_CLOSE,
+		                            .reason = "the client left in the middle of its request" };
 	/* A size without an end, or a trailer: the same time as for a slice. */
 	return http_need(http->unhurried ? 0 : HTTP_GRACE_MS + HTTP_SLICE * 1000 / conf->body_rate);
 }
 
 static struct sy_verdict
-http_body(struct sy_session *session, struct sy_span in)
+http_body(struct sy_session *session, struct sy_span in, bool eof)
 {
 	struct http *http = session->state;
 	uint64_t there, ahead;
 
 	if (http->chunks)
-		return http_body_chunks(session, in);
+		return http_body_chunks(session, in, eof);
 	there = in.len < http->left ? in.len : http->left;
 	ahead = http_slice(http, in.len);
 	if (ahead > http->left - there)
@@ -228,7 +231,7 @@ http_client(struct sy_session *session, struct sy_span in, bool eof)
 	case ASK_ROUTED:
 		return http_ask(session, in);
 	case ASK_BODY:
-		return http_body(session, in);
+		return http_body(session, in, eof);
 	case ASK_LAST:
 		http->asking = ASK_DONE;
 		break;
@@ -372,7 +375,16 @@ http_data(struct sy_session *session, enum sy_side side, uint32_t exchange, stru
 {
 	struct http *http = session->state;
 
-	(void)exchange;
+	if (!http->heard && !session->stream && http_conf(session)->http2 && in.len) {
+		bool whole;
+
+		if (h2_preface(in, &whole) && !whole && !eof)
+			return http_need(http_conf(session)->header_timeout.ms);
+		http->speaks_h2 = h2_preface(in, &whole);
+	}
+	http->heard = http->heard || in.len > 0;
+	if (http->speaks_h2)
+		return h2_data(session, side, exchange, in, eof);
 	/* The core has sent what it was given. */
 	if (http->out.at)
 		out_free(&http->out);
@@ -386,6 +398,7 @@ http_close(struct sy_session *session)
 {
 	struct http *http = session->state;
 
+	h2_close(session);
 	http_forget(session);
 	out_free(&http->out);
 }
@@ -395,6 +408,8 @@ http_fail(struct sy_session *session, enum sy_failure what)
 {
 	struct http *http = session->state;
 
+	if (http->h2)
+		return h2_fail(session, what);
 	switch (what) {
 	case SY_FAIL_REFUSED:
 	case SY_FAIL_NO_SERVER:

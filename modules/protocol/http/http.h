@@ -65,6 +65,7 @@ struct h2;
 struct http {
 	uint8_t asking, answering;
 	bool heard;               /* the client has said something */
+	bool speaks_h2;           /* it speaks HTTP/2 */
 	bool last;                /* the connection ends with this exchange */
 	bool old;                 /* the client speaks HTTP/1.0 */
 	bool head_only;           /* HEAD was asked */
