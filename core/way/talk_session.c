@@ -320,6 +320,8 @@ talk_fail(struct conn *conn)
 	if (verdict.what != SY_CLOSE ||
 	    (verdict.bytes.len && side_send(conn->way, &conn->client, verdict.bytes) < 0))
 		return;
+	if (verdict.reason)
+		conn->words = verdict.reason;
 	talk_calm(talk);
 	timer_stop(&conn->timer);
 	conn->timed = conn->reset = false;
