@@ -308,17 +308,26 @@ letters_packet(struct sy_session *session, enum sy_side side, struct sy_span in)
 	state->seen++;
 	if (side == SY_SERVER)
 		return (struct sy_packet_verdict){ .what = SY_PACKET_PASS };
+	sy_count(session, first == 'X' ? 1 : 0, 1);
 	if (first == 'X' || state->seen > 100)
 		return (struct sy_packet_verdict){ .what = SY_PACKET_DROP, .reason = "garbage" };
+	session->gauge[1] += first == 'A';
+	if (first == 'M')
+		session->gauge[1] = 0;
 	return (struct sy_packet_verdict){
 		.what = SY_PACKET_PASS,
 		.lifetime_ms = first == 'L' ? 3000 : 0,
-		.load = first == 'A' ? 1 : first == 'R' ? -1 : first == 'M' ? -1000 : 0,
 	};
 }
+static const struct sy_figure gauges[] = {
+	{ "others", "Not used." }, { "allocations", "Places that clients have." }, { NULL, NULL },
+};
+static const struct sy_figure counters[] = {
+	{ "good", "Datagrams that were good." }, { "bad", "Datagrams that were not." }, { NULL, NULL },
+};
 static const struct sy_protocol letters = {
 	.size = sizeof(letters), .flags = SY_DATAGRAMS, .load_unit = "allocations",
-	.session_size = sizeof(struct letters), .packet = letters_packet,
+	.gauges = gauges, .counters = counters, .session_size = sizeof(struct letters), .packet = letters_packet,
 };
 SY_MODULE(SY_PROTOCOL, "letters", .version = "1.0", .summary = "For this test.", .ops = &letters);
 C
@@ -330,6 +339,7 @@ virtual-service letters {
 	listen 127.0.0.1:0/udp; protocol letters; pool p; scheduler least-connections;
 	monitor off; idle-timeout 1s;
 }
+virtual-service figures { listen 127.0.0.1:0/udp; protocol letters; pool p; monitor off; }
 CONF
 	my $to = name_of('127.0.0.1', $sy->port('letters'));
 	my ($loaded, $lasting) = (client(), client());
@@ -346,7 +356,7 @@ CONF
 	$mixed->send($_, 0, $to) for 'good', 'X', 'good as well', 'X';
 	kill 'CONT', $_->{pid} for grep { $_->{role} eq 'worker' } @{ $sy->processes };
 	ok(hear($mixed, 'good', 2) && hear($mixed, 'good as well', 2), 'good and bad in one batch');
-	ok(ask($loaded, $to, 'M'), 'more given back than there was');
+	ok(ask($loaded, $to, 'M'), 'all is given back');
 	ok(ask($loaded, $to, 'A'), 'and a new one');
 	ok(ask($lasting, $to, 'L'), 'a flow with a lifetime');
 	my $begun = time;
@@ -355,6 +365,29 @@ CONF
 	cmp_ok(time - $begun, '>=', 2.5, 'it lived as long as its lifetime, and not as the idle timeout');
 	my %shared = map { (ask(client(), $to, 'again'))[0] => 1 } 1 .. 8;
 	is(scalar keys %shared, 2, 'what flows had allocated went with them');
+
+	# What the module counts: told of the service and of each server, in all three places.
+	$to = name_of('127.0.0.1', $sy->port('figures'));
+	my $client = client();
+	ok(!ask($client, $to, 'X', 0.3), 'garbage, before there is a server');
+	my ($server) = ask($client, $to, 'A');
+	ok(ask($client, $to, 'good'), 'two good ones');
+	ok(!ask($client, $to, 'X', 0.3), 'and garbage again');
+	my $figures = sub { $sy->api('GET', '/v1/services/figures') };
+	my $of = sub { my $all = shift; (grep { $_->{name} eq $server } @{ $all->{servers} })[0]{figures} };
+	my $now = $figures->();
+	is_deeply($now->{figures}, { others => 0, allocations => 1, good => 2, bad => 2 }, 'of the service')
+		or diag explain $now->{figures};
+	is_deeply($of->($now), { others => 0, allocations => 1, good => 1, bad => 1 },
+		'of the server: what came before it was chosen is not its');
+	my $metrics = qx(curl -s --unix-socket $sy->{control} http://localhost/metrics);
+	like($metrics, qr/^steelyard_server_letters_allocations\{service="figures",pool="p",server="$server"\} 1$/m, 'a metric');
+	like($metrics, qr/^steelyard_service_letters_bad_total\{service="figures"\} 2$/m, 'and one that only grows');
+	like($sy->ctl('services', 'figures'), qr/^  letters: allocations 1, good 2, bad 2$/m, 'steelyardctl services');
+	kill 'KILL', map { $_->{pid} } grep { $_->{role} eq 'worker' } @{ $sy->processes };
+	Steelyard::wait_for('the dead to be counted', sub { $figures->()->{figures}{allocations} == 0 });
+	is_deeply($figures->()->{figures}, { others => 0, allocations => 0, good => 2, bad => 2 },
+		'workers die: what they had is gone, what they counted is not');
 };
 
 subtest 'reload moves nothing' => sub {

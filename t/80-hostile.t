@@ -42,7 +42,8 @@ sub read_some {
 	my $n = sysread $sock, my $bytes, 1000;
 	return defined $n ? $n ? $bytes : 'end' : "reset ($!)";
 }
-# The line of the connection that came from this port; ports come again, so only what is new counts.
+# The line of the connection that came from this port to the service behind PROXY headers: ports come
+# again, and the crowd's connections to another service may have the same at the same time.
 my $read = 0;
 sub mark { $read = -s $sy->{log} }
 sub line_of {
@@ -52,7 +53,7 @@ sub line_of {
 		open my $in, '<', $sy->{log} or die $!;
 		seek $in, $read, 0;
 		while (defined(my $one = <$in>)) {
-			$line = $one if $one =~ /\n\z/ && index($one, ":$me ") > 0 && $one =~ /(?:via|client)=[0-9.]+:$me /;
+			$line = $one if $one =~ /\n\z/ && index($one, ":$me ") > 0 && index($one, ' service=proxied ') > 0 && $one =~ /(?:via|client)=[0-9.]+:$me /;
 		}
 		defined $line;
 	});

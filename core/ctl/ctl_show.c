@@ -82,6 +82,33 @@ show_status(struct ctl *ctl)
 	return well ? CTL_OK : CTL_FAILED;
 }
 
+/* "  requests_invite 12, ..." in lines that fit; what is 0 stays away. */
+static void
+show_figures(const char *who, const json_t *figures)
+{
+	enum { WIDTH = 80 };
+	const char *name;
+	const json_t *value;
+	size_t column = 0;
+
+	json_object_foreach((json_t *)figures, name, value) {
+		char amount[32], item[96];
+		size_t len;
+
+		if (!json_integer_value(value))
+			continue;
+		len = (size_t)snprintf(item, sizeof(item), "%s %s", name,
+		                       amount_text(json_integer_value(value), amount, sizeof(amount)));
+		if (column && column + 2 + len < WIDTH)
+			column += (size_t)printf(", %s", item);
+		else
+			column = (size_t)printf("%s%s%s%s", column ? ",\n    " : "  ",
+			                        column ? "" : who, column ? "" : ": ", item);
+	}
+	if (column)
+		printf("\n");
+}
+
 static void
 show_service(struct ctl *ctl, const json_t *service)
 {
@@ -123,6 +150,9 @@ show_service(struct ctl *ctl, const json_t *service)
 			table_note(table, text_of(item, "why"));
 	}
 	table_print(table, ctl->colour);
+	show_figures(text_of(service, "protocol"), json_object_get(service, "figures"));
+	json_array_foreach(json_object_get(service, "servers"), i, item)
+		show_figures(text_of(item, "name"), json_object_get(item, "figures"));
 }
 
 int

@@ -26,6 +26,7 @@ struct metric_subject {           /* a service, or a seat of it */
 	uint32_t weight, latency_us, servers, usable, wanted;
 	uint64_t changes;
 	const struct service *service;
+	uint32_t cell;
 };
 
 struct metrics {
@@ -150,7 +151,8 @@ metrics_read_seat(struct metrics *metrics, const struct service *service,
 	struct metric_subject *at = &metrics->seats[metrics->n_seats++];
 	struct cell_health health;
 
-	*at = (struct metric_subject){ .labels = (uint32_t)metrics->labels.len, .service = service };
+	*at = (struct metric_subject){ .labels = (uint32_t)metrics->labels.len, .service = service,
+	                               .cell = seat->cell };
 	text_add(&metrics->labels, "", 0);
 	at->state = live_state(seat_state(console, service, seat, &health));
 	at->latency_us = health.latency_us;
@@ -183,7 +185,7 @@ metrics_read(struct metrics *metrics)
 		uint32_t first = metrics->n_seats;
 
 		*at = (struct metric_subject){ .labels = (uint32_t)metrics->labels.len,
-		                               .service = service };
+		                               .service = service, .cell = service->cell };
 		at->state = live_state(service_state(console, service, why, sizeof(why)));
 		at->wanted = service->settings.minimum_up ? service->settings.minimum_up : 1;
 		at->servers = service->target.pool->n_servers;
@@ -397,6 +399,66 @@ metrics_times(struct metrics *metrics)
 		metrics_micros(metrics, &metrics->seats[i], metrics->seats[i].latency_us);
 }
 
+/* One figure of one protocol, over the services or servers that speak it. */
+static void
+metrics_figure(struct metrics *metrics, const struct sy_module *module, const char *subject,
+               const struct sy_figure *figure, enum metric_type type, unsigned i,
+               const struct metric_subject *subjects, uint32_t n)
+{
+	struct board *board = metrics->request->console->child->board;
+	char name[128];
+
+	snprintf(name, sizeof(name), "steelyard_%s_%s_%s%s", subject, module->name, figure->name,
+	         type == METRIC_COUNTER ? "_total" : "");
+	for (char *at = name; *at; at++)
+		if (*at == '-')
+			*at = '_';
+	metrics_family(metrics, name, type, NULL, figure->doc);
+	for (uint32_t k = 0; k < n; k++) {
+		struct board_figures sum;
+
+		if (subjects[k].service->protocol.module != module)
+			continue;
+		board_sum_figures(board, subjects[k].cell, &sum);
+		metrics_line(metrics, &subjects[k], "",
+		             type == METRIC_COUNTER ? sum.counter[i] : sum.gauge[i]);
+	}
+}
+
+static void
+metrics_protocol(struct metrics *metrics, const struct sy_module *module)
+{
+	const struct sy_protocol *protocol = module->ops;
+
+	for (unsigned i = 0; protocol->gauges && protocol->gauges[i].name; i++) {
+		metrics_figure(metrics, module, "service", &protocol->gauges[i], METRIC_GAUGE, i,
+		               metrics->services, metrics->n_services);
+		metrics_figure(metrics, module, "server", &protocol->gauges[i], METRIC_GAUGE, i,
+		               metrics->seats, metrics->n_seats);
+	}
+	for (unsigned i = 0; protocol->counters && protocol->counters[i].name; i++) {
+		metrics_figure(metrics, module, "service", &protocol->counters[i], METRIC_COUNTER, i,
+		               metrics->services, metrics->n_services);
+		metrics_figure(metrics, module, "server", &protocol->counters[i], METRIC_COUNTER, i,
+		               metrics->seats, metrics->n_seats);
+	}
+}
+
+/* Each protocol once, where its first service stands. */
+static void
+metrics_protocols(struct metrics *metrics)
+{
+	for (uint32_t i = 0; i < metrics->n_services; i++) {
+		const struct sy_module *module = metrics->services[i].service->protocol.module;
+		uint32_t first = 0;
+
+		while (metrics->services[first].service->protocol.module != module)
+			first++;
+		if (first == i)
+			metrics_protocol(metrics, module);
+	}
+}
+
 struct process_metric {
 	const char *name, *help, *unit;
 	enum metric_type type;
@@ -506,6 +568,7 @@ api_metrics(struct request *request)
 	             metrics.n_seats);
 	metrics_bytes(&metrics, "steelyard_server_bytes_total", metrics.seats, metrics.n_seats);
 	metrics_times(&metrics);
+	metrics_protocols(&metrics);
 	metrics_family(&metrics, "steelyard_scrape_seconds", METRIC_GAUGE, "seconds",
 	               "What it took to make this text.");
 	text_printf(&metrics.out, "steelyard_scrape_seconds %.6f\n",

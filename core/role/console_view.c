@@ -235,6 +235,26 @@ view_counts(struct console *console, uint32_t cell, json_t *object)
 	json_object_set_new(object, "response_us", json_integer(sum.response_us));
 }
 
+/* What the protocol keeps count of, by name. */
+static void
+view_figures(struct console *console, const struct service *service, uint32_t cell, json_t *object)
+{
+	const struct sy_protocol *protocol = service->protocol.module->ops;
+	struct board_figures sum;
+	json_t *json;
+
+	if (!protocol->gauges && !protocol->counters)
+		return;
+	board_sum_figures(console->child->board, cell, &sum);
+	json = json_object();
+	for (unsigned i = 0; protocol->gauges && protocol->gauges[i].name; i++)
+		json_object_set_new(json, protocol->gauges[i].name, json_integer(sum.gauge[i]));
+	for (unsigned i = 0; protocol->counters && protocol->counters[i].name; i++)
+		json_object_set_new(json, protocol->counters[i].name,
+		                    json_integer((json_int_t)sum.counter[i]));
+	json_object_set_new(object, "figures", json);
+}
+
 json_t *
 view_seat(struct console *console, const struct service *service, const struct target *target,
           const struct seat *seat)
@@ -259,8 +279,10 @@ view_seat(struct console *console, const struct service *service, const struct t
 	                 "weight_configured", (int)seat->server->weight,
 	                 "latency_us", (json_int_t)health.latency_us,
 	                 "sorry", service->sorry == target);
-	if (json)
+	if (json) {
 		view_counts(console, seat->cell, json);
+		view_figures(console, service, seat->cell, json);
+	}
 	return json;
 }
 
@@ -329,6 +351,7 @@ view_service(struct console *console, const struct service *service)
 	                 "line", service->node ? (int)service->node->line : 0);
 	if (json) {
 		view_counts(console, service->cell, json);
+		view_figures(console, service, service->cell, json);
 		json_object_set_new(json, "reasons", view_reasons(console, service));
 	}
 	return json;

@@ -15,8 +15,9 @@ enum board_area {
 	AREA_SLOTS,               /* of the tables of ids, one after the other */
 	AREA_CELLS,
 	AREA_CHECKS,
-	AREA_TALLIES,             /* one row after the other, as the next two */
+	AREA_TALLIES,             /* one row after the other, as the next three */
 	AREA_REASONS,
+	AREA_FIGURES,
 	AREA_SOURCES,
 	AREA_PERSIST,
 	AREA_FLOWS,               /* one row after the other */

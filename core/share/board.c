@@ -34,7 +34,8 @@ board_layout(void)
 	static const struct hash_key zero;
 	const uint64_t numbers[] = {
 		sizeof(struct board_head), sizeof(struct board_process), sizeof(struct board_cell),
-		sizeof(struct board_check), sizeof(struct board_tally), source_area_size(),
+		sizeof(struct board_check), sizeof(struct board_tally),
+		sizeof(struct board_figures), source_area_size(),
 		persist_area_size(1024), flow_area_size(1024), BOARD_ROWS, BOARD_REASONS, BOARD_SOURCES, BOARD_WORDS,
 		offsetof(struct board_cell, health_reason), offsetof(struct board_cell, wish),
 	};
@@ -54,6 +55,7 @@ board_lay_out(size_t at[AREA_END + 1], const struct board_size *size)
 		[AREA_CHECKS] = sizeof(struct board_check) * size->checks,
 		[AREA_TALLIES] = sizeof(struct board_tally) * size->cells * BOARD_ROWS,
 		[AREA_REASONS] = sizeof(uint64_t) * BOARD_REASONS * size->services * BOARD_ROWS,
+		[AREA_FIGURES] = sizeof(struct board_figures) * size->cells * BOARD_ROWS,
 		[AREA_SOURCES] = source_area_size() * BOARD_ROWS,
 		[AREA_PERSIST] = persist_area_size(size->persist_entries),
 		[AREA_FLOWS] = flow_area_size(size->flow_entries) * BOARD_ROWS,

@@ -2,8 +2,8 @@
  * another address: indices, never pointers. Every word has one writer, named below. It lives as long
  * as the master; what is known of a server survives reloads and the death of any other process.
  *
- *	head | process rows | cells | checks | tallies (rows x cells) | reasons | sources | persistence |
- *	flows
+ *	head | process rows | cells | checks | tallies (rows x cells) | reasons | figures | sources |
+ *	persistence | flows
  *
  * A cell stands for a service, a server (pool and name), or a seat (a server as used by a service).
  * Cells are found by id in a hash table: whoever binds a configuration claims them (board_cell), so
@@ -22,6 +22,7 @@
 
 #include "api/addr.h"
 #include "api/err.h"
+#include "api/protocol.h"
 #include "base/hash.h"
 
 enum {
@@ -120,10 +121,17 @@ struct board_tally {
 	_Atomic uint32_t refused; /* by a limit */
 	_Atomic uint32_t response_us; /* smoothed time to connect or first byte; not summed: averaged */
 	_Atomic uint64_t failed;  /* exchanges that ended with an error */
-	uint64_t zero;
+	_Atomic uint64_t figures; /* 1: the row has figures for this cell, too */
 };
 
 _Static_assert(sizeof(struct board_tally) == 64, "a cache line of its own");
+
+/* What a protocol keeps count of (sy_session.gauge, .count), by the same indices. Memory is taken only
+ * for cells of services whose protocol counts. Written by the row's process. */
+struct board_figures {
+	_Atomic uint64_t counter[SY_COUNTERS];
+	_Atomic uint32_t gauge[SY_GAUGES];
+};
 
 struct board;
 
@@ -184,6 +192,11 @@ uint32_t board_response_us(struct board *board, uint32_t cell);
 /* How many worker rows were ever used: readers need not look further. Written by the master. */
 void board_set_workers(struct board *board, unsigned n);
 unsigned board_workers(const struct board *board);
+
+/* To write to: the cell has figures from now on. */
+struct board_figures *board_figures(struct board *board, unsigned row, uint32_t cell);
+/* Sums as board_sum does. False: nobody has counted anything, and all is 0. */
+bool board_sum_figures(struct board *board, uint32_t cell, struct board_figures *out);
 
 /* Close reasons: how often, for each service. */
 _Atomic uint64_t *board_reasons(struct board *board, unsigned row, uint32_t service_cell);

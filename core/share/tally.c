@@ -36,6 +36,27 @@ board_reasons(struct board *board, unsigned row, uint32_t service_cell)
 	       ((size_t)row * services + service_cell) * BOARD_REASONS;
 }
 
+static struct board_figures *
+tally_figures(struct board *board, unsigned row, uint32_t cell)
+{
+	return (struct board_figures *)board_area(board, AREA_FIGURES, 0) +
+	       (size_t)row * board->head->size.cells + cell;
+}
+
+/* Memory that nobody has written to is not touched: looking at it would take it. */
+static bool
+tally_has_figures(struct board *board, unsigned row, uint32_t cell)
+{
+	return atomic_load_explicit(&board_tally(board, row, cell)->figures, memory_order_relaxed);
+}
+
+struct board_figures *
+board_figures(struct board *board, unsigned row, uint32_t cell)
+{
+	atomic_store_explicit(&board_tally(board, row, cell)->figures, 1, memory_order_relaxed);
+	return tally_figures(board, row, cell);
+}
+
 void
 board_set_workers(struct board *board, unsigned n)
 {
@@ -125,6 +146,39 @@ board_sum(struct board *board, uint32_t cell, struct board_tally *out)
 	out->response_us = board_response_us(board, cell);
 }
 
+static void
+tally_add_counters(struct board_figures *to, const struct board_figures *from)
+{
+	for (unsigned i = 0; i < SY_COUNTERS; i++)
+		TALLY_ADD(to, from, counter[i]);
+}
+
+bool
+board_sum_figures(struct board *board, uint32_t cell, struct board_figures *out)
+{
+	unsigned tries = 0;
+	bool any;
+	uint32_t was;
+
+	do {
+		was = seq_look(&board->head->fold_seq);
+		memset(out, 0, sizeof(*out));
+		any = false;
+		for (unsigned row = 0; row < tally_rows(board); row++) {
+			const struct board_figures *from;
+
+			if (!tally_has_figures(board, row, cell))
+				continue;
+			from = tally_figures(board, row, cell);
+			tally_add_counters(out, from);
+			for (unsigned i = 0; i < SY_GAUGES; i++)
+				TALLY_ADD(out, from, gauge[i]);
+			any = true;
+		}
+	} while (!seq_same(&board->head->fold_seq, was) && seq_again(&tries));
+	return any;
+}
+
 void
 board_sum_reasons(struct board *board, uint32_t service_cell, uint64_t out[static BOARD_REASONS])
 {
@@ -150,6 +204,12 @@ tally_fold_cells(struct board *board, unsigned row, uint32_t first, uint32_t n)
 		struct board_tally *tally = board_tally(board, row, cell);
 
 		tally_totals(board_tally(board, ROW_FOLDED, cell), tally);
+		if (tally_has_figures(board, row, cell)) {
+			struct board_figures *figures = tally_figures(board, row, cell);
+
+			tally_add_counters(board_figures(board, ROW_FOLDED, cell), figures);
+			memset(figures, 0, sizeof(*figures));
+		}
 		memset(tally, 0, sizeof(*tally));
 	}
 }
@@ -224,6 +284,8 @@ tally_bury_cell(void *context, uint32_t place, uint64_t id)
 	if (tally_kept(burial, id) || board_active(board, cell))
 		return false;
 	for (unsigned row = 0; row < rows; row++) {
+		if (tally_has_figures(board, row, cell))
+			memset(tally_figures(board, row, cell), 0, sizeof(struct board_figures));
 		memset(board_tally(board, row, cell), 0, sizeof(struct board_tally));
 		if (cell < board->head->size.services)
 			memset(board_reasons(board, row, cell), 0,

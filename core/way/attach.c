@@ -12,6 +12,7 @@
 #include "base/slab.h"
 #include "net/tls.h"
 #include "share/persist.h"
+#include "way/figures.h"
 #include "way/flow.h"
 #include "way/talk.h"
 
@@ -183,6 +184,7 @@ attach_service(struct way *way, struct service *service, struct arena *arena)
 	run->slab = attach_slab((sizeof(struct conn) + 15) / 16 * 16 + talk_size(protocol));
 	run->flow_slab = attach_slab((sizeof(struct flow) + 15) / 16 * 16 +
 	                             flow_talk_size(protocol));
+	figures_attach(run);
 	link_init(&run->conns);
 	flow_attach(run);
 	timer_init(&run->removed);

@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "base/slab.h"
 #include "share/source.h"
+#include "way/figures.h"
 #include "way/limits.h"
 #include "way/report.h"
 
@@ -161,8 +162,29 @@ flow_talk_open(struct flow *flow)
 	talk->session.now_ms = flow->door->way->child->now_ms;
 	talk->session.facts.client = flow->key.client;
 	talk->session.facts.service = flow->key.local;
+	talk->session.service_name = flow->service->name;
+	figures_open(flow->service->run, &talk->session);
 	if (protocol->open)
 		protocol->open(&talk->session);
+}
+
+static void
+flow_talk_close(struct flow *flow)
+{
+	const struct sy_protocol *protocol = flow_protocol(flow);
+
+	if (!flow->talk)
+		return;
+	if (protocol->close)
+		protocol->close(&flow->talk->session);
+	figures_end(flow->service->run, flow->talk->told);
+}
+
+void
+flow_forget(struct flow *flow)
+{
+	flow_talk_close(flow);
+	flow_talk_open(flow);
 }
 
 static void
@@ -187,6 +209,8 @@ flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes)
 
 	flow->talk->session.now_ms = now_ms;
 	verdict = flow_protocol(flow)->packet(&flow->talk->session, side, bytes);
+	figures_tell(run, flow->seat ? flow->seat->run : NULL, &flow->talk->session,
+	             flow->talk->told);
 	if (verdict.what == SY_PACKET_DROP) {
 		flow->words = verdict.reason;
 		tally_add(run->reasons[REASON_PACKET_DROPPED], 1);
@@ -365,7 +389,6 @@ flow_end(struct flow *flow, enum reason reason)
 {
 	struct service_run *run = flow->service->run;
 	struct way *way = flow->door->way;
-	const struct sy_protocol *protocol = flow_protocol(flow);
 
 	flow->reason = (uint8_t)reason;
 	/* All datagrams of it were dropped, and counted, one by one. */
@@ -379,8 +402,7 @@ flow_end(struct flow *flow, enum reason reason)
 	if (reason == REASON_MOVED || reason == REASON_SHUTDOWN)
 		flow->record = FLOW_UNRECORDED;
 	flow_leave(flow);
-	if (flow->talk && protocol->close)
-		protocol->close(&flow->talk->session);
+	flow_talk_close(flow);
 	limits_leave(way, &flow->source_slot);
 	list_remove(&flow->of_service);
 	timer_stop(&flow->timer);

@@ -48,6 +48,7 @@ struct flow_door {
 /* A protocol module that looks at the datagrams: behind the flow's block. */
 struct flow_talk {
 	struct sy_session session;
+	int32_t told[SY_GAUGES];  /* figures.h */
 	uint8_t state[] __attribute__((aligned(16)));
 };
 
@@ -79,7 +80,6 @@ struct flow {
 
 	uint32_t record;          /* on the board */
 	uint32_t source_slot;     /* share/source.h */
-	uint32_t load;            /* what it adds to its server's, in the protocol's unit */
 	uint32_t turn;            /* of the loop when the server was heard last */
 	uint32_t tried[CHOOSE_TRIES]; /* cells of servers */
 	uint8_t n_tried;
@@ -121,6 +121,8 @@ void flow_touch(struct flow *flow);
 void flow_attach(struct service_run *run);
 /* Bytes behind the flow's block that its protocol needs. */
 size_t flow_talk_size(const struct sy_protocol *protocol);
+/* What the module knows of the flow's server goes with it: the next one begins with nothing. */
+void flow_forget(struct flow *flow);
 /* What the module says of a datagram. False: it is dropped, and counted. */
 bool flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes);
 
@@ -134,8 +136,6 @@ void flow_switched(struct way *way);
 /* Chooses a server and opens the socket. False: there is none, and the flow has ended. `resumed`: as the
  * predecessor had it, if that is still possible. */
 bool flow_connect(struct flow *flow, const struct flow_record *resumed);
-/* The server's load in the protocol's unit changes. */
-void flow_loads(struct flow *flow, uint32_t change);
 /* Gives the server up; the flow has none. */
 void flow_leave(struct flow *flow);
 /* The server refused a datagram, or cannot be reached. False: the flow has ended. */

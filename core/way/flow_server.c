@@ -8,22 +8,13 @@
 #include "base/hash.h"
 #include "net/socket.h"
 #include "share/persist.h"
+#include "way/figures.h"
 #include "way/flow.h"
 #include "way/side.h"
 
 enum { FLOW_STALE_ERRORS = 16 };  /* taken from a socket's queue of errors at once */
 
 /* Places. */
-
-void
-flow_loads(struct flow *flow, uint32_t change)
-{
-	struct seat_run *run = flow->seat->run;
-
-	tally_add(run->tally->load, change);
-	tally_add(run->server_tally->load, change);
-	tally_add(((struct service_run *)flow->service->run)->tally->load, change);
-}
 
 static void
 flow_enter(struct flow *flow, const struct target *target, const struct seat *seat,
@@ -38,8 +29,8 @@ flow_enter(struct flow *flow, const struct target *target, const struct seat *se
 	tally_add(run->server_tally->active, 1);
 	list_append(&run->flows, &flow->of_seat);
 	/* What the first datagram asked for, before there was a server. */
-	if (flow->load)
-		flow_loads(flow, flow->load);
+	if (flow->talk)
+		figures_enter(flow->service->run, run, flow->talk->told);
 }
 
 void
@@ -61,8 +52,8 @@ flow_leave(struct flow *flow)
 	run = flow->seat->run;
 	tally_add(run->tally->active, -1u);
 	tally_add(run->server_tally->active, -1u);
-	if (flow->load)
-		flow_loads(flow, -flow->load);
+	if (flow->talk)
+		figures_leave(flow->service->run, run, flow->talk->told);
 	list_remove(&flow->of_seat);
 	flow->seat = NULL;
 }
@@ -136,8 +127,7 @@ flow_refused(struct flow *flow, int error)
 		return false;
 	}
 	flow_leave(flow);
-	/* What it had there is gone with it. */
-	flow->load = 0;
+	flow_forget(flow);
 	return true;
 }
 

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "share/persist.h"
+#include "way/figures.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -21,6 +22,8 @@ pick_enter(struct conn *conn, const struct choice *choice)
 	conn->entered = true;
 	tally_add(run->tally->active, 1);
 	tally_add(run->server_tally->active, 1);
+	if (conn->talk)
+		figures_enter(service_run(conn), run, conn->talk->told);
 	list_remove(&conn->of_seat);
 	list_append(&run->conns, &conn->of_seat);
 }
@@ -33,6 +36,8 @@ pick_leave(struct conn *conn)
 	conn->entered = false;
 	tally_add(seat_run(conn)->tally->active, -1u);
 	tally_add(seat_run(conn)->server_tally->active, -1u);
+	if (conn->talk)
+		figures_leave(service_run(conn), seat_run(conn), conn->talk->told);
 }
 
 void

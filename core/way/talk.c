@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "way/figures.h"
 #include "way/side.h"
 
 enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
@@ -51,6 +52,7 @@ talk_free(struct conn *conn)
 	timer_stop(&talk->deadline);
 	if (talk->open && talk_protocol(conn)->close)
 		talk_protocol(conn)->close(&talk->session);
+	figures_end(service_run(conn), talk->told);
 	conn->talk = NULL;
 }
 
@@ -63,6 +65,8 @@ talk_open(struct conn *conn)
 	talk->open = true;
 	talk->session.conf = conn->service->protocol.conf;
 	talk->session.state = talk->state;
+	talk->session.service_name = conn->service->name;
+	figures_open(service_run(conn), &talk->session);
 	talk->session.facts.client = conn->client_addr;
 	talk->session.facts.service = conn->service_addr;
 	if (protocol->open)
@@ -301,6 +305,8 @@ talk_show(struct conn *conn, struct side *side)
 		talk->session.now_ms = conn->way->child->now_ms;
 		verdict = talk_protocol(conn)->data(&talk->session, which ? SY_SERVER : SY_CLIENT,
 		                                    talk->exchange, in, side->eof);
+		figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL,
+		             &talk->session, talk->told);
 		if (verdict.what != SY_NEED) {
 			timer_stop(&talk->deadline);
 			talk->again[which] = true;

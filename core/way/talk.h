@@ -9,6 +9,7 @@
 struct talk {
 	struct sy_session session;
 	struct conn *conn;
+	int32_t told[SY_GAUGES];  /* figures.h */
 	struct timer_entry deadline; /* the module's own, for what it has begun to read */
 	uint64_t pass[2];         /* by enum sy_side: goes on untouched before the module is asked again */
 	size_t seen[2];           /* how much it was shown when it said NEED */

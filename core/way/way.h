@@ -129,6 +129,7 @@ struct service_run {
 	struct board_tally *tally;
 	_Atomic uint64_t *reasons;
 	const struct sy_protocol *protocol;
+	int load_gauge;           /* see figures.h */
 	struct slab *slab;        /* of blocks for its connections */
 	struct link conns;
 	struct timeq *greet, *connect, *settle, *parting;
@@ -186,6 +187,7 @@ struct way {
 	uint64_t made;            /* connections ever */
 	uint64_t complained_ms;   /* when the log was last told that this worker is full */
 	uint64_t random;
+	uint32_t count[SY_COUNTERS]; /* of the protocol module that is being called: figures.c */
 	struct ev_timer grace;    /* the end of a graceful stop */
 	struct ev_prepare turn;   /* before the loop waits */
 	bool over;
