@@ -353,6 +353,24 @@ sip_blank(struct sy_span in, struct sip_message *out)
 	return in.len > 1 ? sip_wrong(out, 0, "a CR without LF between messages") : SIP_MORE;
 }
 
+static enum sip_read
+sip_read_on(struct sip_scan *scan, struct sy_span in, uint64_t body_most, struct sip_message *out)
+{
+	enum sip_read got = scan->started ? SIP_MESSAGE : sip_first(in, out);
+
+	if (got != SIP_MESSAGE)
+		return got;
+	scan->started = true;
+	got = sip_scan_head(scan, in, out);
+	if (got != SIP_MESSAGE)
+		return got;
+	out->head = sy_span(in.at, out->len);
+	got = sip_head(true, out);
+	if (got == SIP_MESSAGE && out->body > body_most)
+		return sip_wrong(out, out->request ? 513 : 0, "a body longer than what is allowed");
+	return got;
+}
+
 enum sip_read
 sip_read(struct sip_scan *scan, struct sy_span in, uint64_t body_most, struct sip_message *out)
 {
@@ -363,20 +381,31 @@ sip_read(struct sip_scan *scan, struct sy_span in, uint64_t body_most, struct si
 		return SIP_MORE;
 	if (in.at[0] == '\r')
 		return sip_blank(in, out);
-	if (!scan->started) {
-		got = sip_first(in, out);
-		if (got != SIP_MESSAGE)
-			return got;
-		scan->started = true;
-	}
-	got = sip_scan_head(scan, in, out);
+	got = sip_read_on(scan, in, body_most, out);
+	if (got != SIP_MORE)
+		*scan = (struct sip_scan){ 0 };
+	return got;
+}
+
+enum sip_read
+sip_read_start(struct sy_span in, struct sip_message *out)
+{
+	enum sip_read got;
+	const uint8_t *end;
+
+	*out = (struct sip_message){ .max_forwards = UINT32_MAX };
+	if (!in.len)
+		return SIP_MORE;
+	got = sip_first(in, out);
 	if (got != SIP_MESSAGE)
 		return got;
-	out->head = sy_span(in.at, out->len);
-	got = sip_head(true, out);
-	if (got == SIP_MESSAGE && out->body > body_most)
-		return sip_wrong(out, out->request ? 513 : 0, "a body longer than what is allowed");
-	return got;
+	end = memchr(in.at, '\n', in.len);
+	if (!end)
+		return in.len > SIP_START_MOST ? sip_wrong(out, 0, "a start line longer than 8 KiB")
+		                               : SIP_MORE;
+	if (end[-1] != '\r')
+		return sip_wrong(out, 0, "a line that ends with LF alone");
+	return sip_start_line(sy_span(in.at, (size_t)(end - in.at) - 1), out);
 }
 
 enum sip_read

@@ -36,7 +36,7 @@ enum sip_read {
 };
 
 /* How far an incomplete head was looked at already, so that bytes which come one by one are not read
- * again and again. Zeroed for each message; kept by the caller while sip_read() says SIP_MORE. */
+ * again and again. The caller keeps it, zeroed at first; sip_read() begins anew after each message. */
 struct sip_scan {
 	uint32_t at;      /* bytes looked at */
 	uint32_t line;    /* where the line begins that is looked at */
@@ -66,6 +66,8 @@ struct sip_message {
 /* A stream: bytes from the first that is not consumed. body_most: a longer body is refused. */
 enum sip_read sip_read(struct sip_scan *scan, struct sy_span in, uint64_t body_most,
                        struct sip_message *out);
+/* The start line alone, for who wants to know whether this is SIP. */
+enum sip_read sip_read_start(struct sy_span in, struct sip_message *out);
 /* One datagram, which must hold the whole message; what follows the body is ignored (18.3). */
 enum sip_read sip_read_datagram(struct sy_span in, struct sip_message *out);
 

@@ -52,6 +52,16 @@ sip_trim(struct sy_span text)
 	return text;
 }
 
+struct sy_span
+sip_first_word(struct sy_span text)
+{
+	size_t n = 0;
+
+	while (n < text.len && !sip_is_blank(text.at[n]) && text.at[n] != ';' && text.at[n] != '(')
+		n++;
+	return sy_span(text.at, n);
+}
+
 bool
 sip_number(struct sy_span text, uint64_t most, uint64_t *out)
 {
@@ -162,13 +172,13 @@ sip_tag(struct sy_span value, struct sy_span *tag)
 	bool bad;
 
 	*tag = sy_span(NULL, 0);
-	if (!at || !text.len)
+	if (!at || !sip_uri_is_plausible(text))
 		return false;
 	rest = sy_span(at, value.len - (size_t)(at - value.at));
 	while (sip_next_parameter(&rest, &name, &text, &bad))
 		if (!tag->len && sip_is(name, "tag"))
 			*tag = text;
-	return !bad;
+	return !bad && !rest.len;   /* it is no list */
 }
 
 /* A word of the sent-protocol, and the slash in front of it but for the first. */

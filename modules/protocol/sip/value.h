@@ -13,10 +13,12 @@ bool sip_is_token(uint8_t c);
 bool sip_is(struct sy_span text, const char *word);
 /* Without blanks and folds at both ends. */
 struct sy_span sip_trim(struct sy_span text);
+/* Up to the first blank, bracket or semicolon: the number in front of a comment. */
+struct sy_span sip_first_word(struct sy_span text);
 /* Digits and nothing else, up to `most`. */
 bool sip_number(struct sy_span text, uint64_t most, uint64_t *out);
 
-/* The tag of a From or To; len 0 when there is none. False: quotes or brackets are not closed. */
+/* The tag of a From or To; len 0 when there is none. False: that is no address with parameters. */
 bool sip_tag(struct sy_span value, struct sy_span *tag);
 /* The first of the values of a Via: SIP/2.0/TLS sent-by;branch=... False: it is none. */
 bool sip_via(struct sy_span value, struct sy_span *branch);
