@@ -195,8 +195,7 @@ plan_count(const struct config *config, uint32_t *seats, uint32_t *pairs)
 {
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
-		uint32_t n = service->target.pool->n_servers +
-		             (service->sorry ? service->sorry->pool->n_servers : 0);
+		uint32_t n = service_seats(service);
 
 		*seats += n;
 		*pairs += service->settings.enabled ? n * service->n_monitors : 0;
@@ -235,13 +234,13 @@ static int
 plan_service(struct plan_build *build, const struct service *service, struct sy_err *err)
 {
 	struct plan_settings *settings = must_alloc((service->n_monitors + 1) * sizeof(*settings));
-	int failed;
+	const struct target *target;
+	int failed = 0;
 
 	for (uint32_t k = 0; k < service->n_monitors; k++)
 		settings[k] = plan_settings(service->monitors[k].use.node);
-	failed = plan_target(build, service, &service->target, settings, err);
-	if (!failed && service->sorry)
-		failed = plan_target(build, service, service->sorry, settings, err);
+	for (uint32_t i = 0; !failed && (target = service_target(service, i)); i++)
+		failed = plan_target(build, service, target, settings, err);
 	free(settings);
 	return failed;
 }

@@ -22,8 +22,7 @@ view_prepare(struct generation *generation)
 		struct service_view *view = arena_new_of(generation->arena, struct service_view);
 
 		view->first_seat = seats;
-		view->n_seats = service->target.pool->n_servers +
-		                (service->sorry ? service->sorry->pool->n_servers : 0);
+		view->n_seats = service_seats(service);
 		view->seats = arena_alloc(generation->arena, (view->n_seats + 1) * sizeof(*view->seats));
 		seats += view->n_seats;
 		service->run = view;
@@ -324,17 +323,17 @@ view_reasons(struct console *console, const struct service *service)
 json_t *
 view_service(struct console *console, const struct service *service)
 {
-	const struct target *targets[] = { &service->target, service->sorry };
+	const struct target *target;
 	const struct service_view *view = service->run;
 	json_t *listeners = json_array(), *servers = json_array(), *monitors = json_array(), *json;
 	char why[512];
 	const char *state = service_state(console, service, why, sizeof(why));
 
 	view_listeners(console, service, listeners);
-	for (unsigned t = 0; t < 2; t++)
-		for (uint32_t i = 0; targets[t] && i < targets[t]->pool->n_servers; i++)
-			json_array_append_new(servers, view_seat(console, service, targets[t],
-			                                         &targets[t]->seats[i]));
+	for (uint32_t t = 0; (target = service_target(service, t)); t++)
+		for (uint32_t i = 0; i < target->pool->n_servers; i++)
+			json_array_append_new(servers, view_seat(console, service, target,
+			                                         &target->seats[i]));
 	for (uint32_t i = 0; i < service->n_monitors; i++)
 		json_array_append_new(monitors,
 		                      json_string(service->monitors[i].use.module->name));

@@ -11,6 +11,21 @@
 #include "way/talk.h"
 #include "way/way.h"
 
+static bool
+pick_wished(const struct board_cell *cell)
+{
+	return atomic_load_explicit(&cell->wish, memory_order_relaxed) != WISH_NONE;
+}
+
+bool
+pick_drains(struct board *board, const struct seat *seat)
+{
+	const struct board_cell *cell = board_cell_at(board, seat->cell);
+
+	return atomic_load_explicit(&cell->health, memory_order_relaxed) == HEALTH_DRAINING ||
+	       pick_wished(cell) || pick_wished(board_cell_at(board, seat->server->cell));
+}
+
 static void
 pick_enter(struct conn *conn, const struct choice *choice)
 {
@@ -58,9 +73,11 @@ pick_served(struct conn *conn)
 	tally_add(run->server_tally->bytes_up, waiting);
 	/* When the table is busy, this client is balanced anew next time: no harm. */
 	if (conn->store)
-		persist_store(way->board, way->row, conn->service->id, &conn->key,
+		persist_store(way->board, way->row, conn->target->group, &conn->key,
 		              conn->seat->server->id, &conn->service->life, way->child->now_ms);
 	conn->store = false;
+	if (conn->talk)
+		talk_served(conn);
 }
 
 void
@@ -69,6 +86,8 @@ pick_drop(struct conn *conn, bool reset)
 	struct side *side = &conn->server;
 
 	pick_leave(conn);
+	if (conn->talk)
+		talk_dropped(conn);
 	list_remove(&conn->of_seat);
 	side_close(conn->way, side, reset);
 	*side = (struct side){ .io.fd = -1, .bytes = side->bytes };
@@ -91,7 +110,7 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	uint64_t seed = way->random ^ conn->id << 32 ^ conn->sequence;
 	struct choose_ask ask = {
 		.service = conn->service,
-		.lineup = conn->service->target.run,
+		.lineup = service_pool(conn->service, facts->pool)->run,
 		.sorry = conn->service->sorry ? conn->service->sorry->run : NULL,
 		.board = way->board,
 		.row = way->row,
@@ -107,6 +126,8 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	conn->store = out->store;
 	if (out->store)
 		conn->key = out->key;
+	if (conn->talk && out->seat)
+		talk_chosen(conn, facts, out);
 }
 
 /* A server that is full although the choice did not see it yet counts as tried. */
@@ -166,6 +187,7 @@ pick_step(struct conn *conn)
 		pick_served(conn);
 		return STEP_RELAY;
 	}
-	side_tls_facts(conn, conn->talk ? &conn->talk->session.facts : &facts);
+	if (!conn->talk)
+		side_tls_facts(conn, &facts);
 	return pick_server(conn, conn->talk ? &conn->talk->session.facts : &facts);
 }

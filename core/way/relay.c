@@ -153,7 +153,10 @@ relay_talk(struct conn *conn)
 		side_end(server);
 	if (next == STEP_CLASSIFY) {
 		timer_stop(&conn->timer);
-		pick_leave(conn);
+		if (conn->talk->spent)
+			pick_drop(conn, false);
+		else
+			pick_leave(conn);
 	}
 	return next;
 }

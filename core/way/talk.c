@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "share/persist.h"
 #include "way/figures.h"
 #include "way/side.h"
 
@@ -13,64 +14,34 @@ talk_protocol(const struct conn *conn)
 	return service_run(conn)->protocol;
 }
 
-size_t
-talk_size(const struct sy_protocol *protocol)
-{
-	return protocol->data ? sizeof(struct talk) + protocol->session_size : 0;
-}
-
 static void
-talk_late(struct timer_entry *entry, uint64_t now_ms)
+talk_late(struct talk *talk, enum sy_side side)
 {
-	struct talk *talk = container_of(entry, struct talk, deadline);
-
-	(void)now_ms;
+	talk->conn->from_server = side == SY_SERVER;
 	way_end(talk->conn, REASON_PROTOCOL_LATE);
 }
 
-void
-talk_init(struct conn *conn)
+static void
+talk_client_late(struct timer_entry *entry, uint64_t now_ms)
 {
-	const struct sy_protocol *protocol = talk_protocol(conn);
-
-	conn->tunnel = !protocol->data;
-	if (conn->tunnel)
-		return;
-	conn->talk = (void *)((char *)conn + (sizeof(*conn) + 15) / 16 * 16);
-	memset(conn->talk, 0, talk_size(protocol));
-	conn->talk->conn = conn;
-	timer_init(&conn->talk->deadline);
-}
-
-void
-talk_free(struct conn *conn)
-{
-	struct talk *talk = conn->talk;
-
-	if (!talk)
-		return;
-	timer_stop(&talk->deadline);
-	if (talk->open && talk_protocol(conn)->close)
-		talk_protocol(conn)->close(&talk->session);
-	figures_end(service_run(conn), talk->told);
-	conn->talk = NULL;
+	(void)now_ms;
+	talk_late(container_of(entry, struct talk, deadline[SY_CLIENT]), SY_CLIENT);
 }
 
 static void
-talk_open(struct conn *conn)
+talk_server_late(struct timer_entry *entry, uint64_t now_ms)
 {
-	struct talk *talk = conn->talk;
-	const struct sy_protocol *protocol = talk_protocol(conn);
+	(void)now_ms;
+	talk_late(container_of(entry, struct talk, deadline[SY_SERVER]), SY_SERVER);
+}
 
-	talk->open = true;
-	talk->session.conf = conn->service->protocol.conf;
-	talk->session.state = talk->state;
-	talk->session.service_name = conn->service->name;
-	figures_open(service_run(conn), &talk->session);
-	talk->session.facts.client = conn->client_addr;
-	talk->session.facts.service = conn->service_addr;
-	if (protocol->open)
-		protocol->open(&talk->session);
+static void
+talk_expect(struct talk *talk, unsigned which, uint64_t ms)
+{
+	struct child *child = talk->conn->way->child;
+
+	timeq_arm(timeq_get(child->timeouts, ms, which ? talk_server_late : talk_client_late),
+	          &talk->deadline[which], child->now_ms);
 }
 
 static size_t
@@ -139,9 +110,8 @@ talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 		conn->reset = true;
 		return way_close(conn, REASON_PROTOCOL_WINDOW);
 	}
-	if (verdict->deadline_ms && !timer_armed(&talk->deadline))
-		timeq_arm(timeq_get(conn->way->child->timeouts, verdict->deadline_ms, talk_late),
-		          &talk->deadline, conn->way->child->now_ms);
+	if (verdict->deadline_ms && !timer_armed(&talk->deadline[which]))
+		talk_expect(talk, which, verdict->deadline_ms);
 	return WAIT;
 }
 
@@ -160,6 +130,7 @@ talk_route(struct conn *conn, const struct side *side, uint32_t exchange)
 		return STEP_RELAY;
 	}
 	talk->routed = true;
+	talk->answered = talk->spent = false;
 	talk->exchange = exchange;
 	return STEP_PICK;
 }
@@ -170,7 +141,7 @@ talk_tunnel(struct conn *conn)
 	bool routed = conn->talk->routed;
 
 	conn->tunnel = conn->talk->routed = true;
-	timer_stop(&conn->talk->deadline);
+	talk_calm(conn->talk);
 	return routed ? STEP_RELAY : STEP_PICK;
 }
 
@@ -183,15 +154,56 @@ talk_emit(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 		return talk_broken(conn, "EMIT to a side without connection");
 	if (verdict->bytes.len && side_send(conn->way, to, verdict->bytes) < 0)
 		return way_close_error(conn, to, errno);
+	if (to == &conn->client)
+		conn->talk->answered = conn->talk->routed;
 	side_use(conn->way, side, verdict->n);
 	return WAIT;
 }
 
 static enum step
-talk_end(struct conn *conn)
+talk_pass_on(struct conn *conn, struct side *side, const struct sy_verdict *verdict)
+{
+	struct talk *talk = conn->talk;
+	unsigned which = side == &conn->server;
+
+	if (!side_open(way_other(conn, side)) || !talk->routed)
+		return talk_broken(conn, "PASS without an exchange");
+	talk->pass[which] = verdict->n;
+	if (verdict->deadline_ms && verdict->n)
+		talk_expect(talk, which, verdict->deadline_ms);
+	return WAIT;
+}
+
+/* What the server said of itself is a key to come back by. */
+static enum step
+talk_learn(struct conn *conn, const struct sy_verdict *verdict)
+{
+	const struct service *service = conn->service;
+	const struct sy_persistence *persistence;
+	struct sy_key key = { .len = 0 };
+	struct way *way = conn->way;
+
+	if (!conn->talk->routed || !side_open(&conn->server))
+		return talk_broken(conn, "LEARN without an exchange");
+	if (!service->persistence.module || conn->target != &service->target)
+		return WAIT;
+	persistence = service->persistence.module->ops;
+	if (persistence->learn)
+		persistence->learn(service->persistence.conf, verdict->bytes, &key);
+	if (key.len)
+		persist_store(way->board, way->row, service->id, &key, conn->seat->server->id,
+		              &service->life, way->child->now_ms);
+	return WAIT;
+}
+
+static enum step
+talk_end(struct conn *conn, const struct sy_verdict *verdict)
 {
 	struct talk *talk = conn->talk;
 
+	/* What was promised to the server and has not come would begin the next exchange. */
+	talk->spent = verdict->spent || talk->pass[SY_CLIENT] || side_pending(&conn->server);
+	talk->answered = false;
 	talk->needs[0] = talk->needs[1] = false;
 	talk->again[0] = talk->again[1] = false;
 	talk->told_eof[0] = talk->told_eof[1] = false;
@@ -227,17 +239,14 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 	case SY_ROUTE:
 		return talk_route(conn, side, verdict->exchange);
 	case SY_PASS:
-		if (!side_open(way_other(conn, side)) || !talk->routed)
-			return talk_broken(conn, "PASS without an exchange");
-		talk->pass[side == &conn->server] = verdict->n;
-		return WAIT;
+		return talk_pass_on(conn, side, verdict);
 	case SY_DROP:
 		side_use(conn->way, side, verdict->n);
 		return WAIT;
 	case SY_EMIT:
 		return talk_emit(conn, side, verdict);
 	case SY_END:
-		return talk_end(conn);
+		return talk_end(conn, verdict);
 	case SY_PIN:
 		talk->pinned = true;
 		return WAIT;
@@ -246,6 +255,7 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 	case SY_CLOSE:
 		return talk_close(conn, verdict);
 	case SY_LEARN:
+		return talk_learn(conn, verdict);
 	case SY_OPEN:
 	case SY_FINISH:
 		break;
@@ -262,6 +272,8 @@ talk_pass(struct conn *conn, struct side *side, struct sy_span in)
 
 	if (side_send(conn->way, way_other(conn, side), sy_span(in.at, n)) < 0)
 		return -1;
+	if (side == &conn->server)
+		conn->talk->answered = true;
 	*pass -= n;
 	side_use(conn->way, side, n);
 	return 0;
@@ -302,13 +314,13 @@ talk_show(struct conn *conn, struct side *side)
 			return WAIT;
 		talk->needs[which] = talk->again[which] = false;
 		talk->told_eof[which] = side->eof;
-		talk->session.now_ms = conn->way->child->now_ms;
+		talk_brief(conn);
 		verdict = talk_protocol(conn)->data(&talk->session, which ? SY_SERVER : SY_CLIENT,
 		                                    talk->exchange, in, side->eof);
 		figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL,
 		             &talk->session, talk->told);
 		if (verdict.what != SY_NEED) {
-			timer_stop(&talk->deadline);
+			timer_stop(&talk->deadline[which]);
 			talk->again[which] = true;
 		}
 		next = talk_obey(conn, side, &verdict, in);
@@ -335,8 +347,7 @@ talk_wants(const struct conn *conn, const struct side *side)
 enum step
 talk_hear(struct conn *conn, struct side *side)
 {
-	if (!conn->talk->open)
-		talk_open(conn);
+	talk_open(conn);
 	for (;;) {
 		enum step next = talk_show(conn, side);
 		ssize_t n;

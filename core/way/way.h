@@ -175,7 +175,7 @@ struct way {
 	} records;
 	struct tls_shared *tls;   /* made when first wanted */
 	struct slab *tls_slab;
-	char sni[256];            /* of the connection in hand, see side_tls_facts() */
+	char subject[1024];       /* of the connection in hand, see side_tls_facts() */
 	struct chunk_pool *chunks;
 	struct pipe_pool *pipes;
 	struct link doors;        /* accept.c */
@@ -265,7 +265,9 @@ void accept_stop(struct way *way);
 /* A connection ended: the worker may have room again. */
 void accept_resume(struct way *way);
 
-/* pick.c: an exchange gives its place back; the connection to the server may stay. */
+/* pick.c: by the operator's word or its own, the server wants no more than what it has. */
+bool pick_drains(struct board *board, const struct seat *seat);
+/* An exchange gives its place back; the connection to the server may stay. */
 void pick_leave(struct conn *conn);
 /* The exchange has its connection to the server. */
 void pick_served(struct conn *conn);
