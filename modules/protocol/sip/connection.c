@@ -116,8 +116,10 @@ connection_message(struct sy_session *session, enum sy_side side, struct sy_span
 		return sip_refuse(session, "a connection that begins with a response");
 	if (!state->routed)
 		return connection_route(session, message);
-	free(state->reply);
-	state->reply = NULL;
+	if (side == SY_SERVER) {
+		free(state->reply);
+		state->reply = NULL;
+	}
 	state->half_ping = false;
 	state->compressed = side == SY_SERVER && connection_compresses(message);
 	book_message(&state->book, session, side, message);

@@ -41,7 +41,7 @@ struct sip_session {
 	};
 	struct sip_scan scan[2];
 	struct book book;
-	struct reply *reply;          /* to the first request, until it has been passed on */
+	struct reply *reply;          /* to the first request, until the server says something */
 	struct reply *said;           /* what EMIT and CLOSE show, until the next call */
 	bool passing[2];              /* a message of this side is on its way */
 	bool routed;
