@@ -39,7 +39,8 @@ core_of(const char *settings)
 static void
 core_send(struct core *core, enum sy_side to, const void *bytes, size_t len)
 {
-	memcpy(core->to[to] + core->to_len[to], bytes, len);
+	if (len)
+		memcpy(core->to[to] + core->to_len[to], bytes, len);
 	core->to_len[to] += len;
 	core->to[to][core->to_len[to]] = '\0';
 }
@@ -205,7 +206,7 @@ test_call(void)
 	char invite[2000];
 
 	snprintf(invite, sizeof(invite), "%s", request("INVITE", 1, "", ""));
-	memcpy(strstr(invite, "Length: 0") + 8, "27\r\n\r\n", 7);
+	memcpy(strstr(invite, "Length: 0") + 8, "26\r\n\r\n", 7);
 	strcat(invite, body);
 	says(core, SY_CLIENT, invite);
 	ok(core->routed, "a request is routed");
@@ -461,14 +462,10 @@ test_many(void)
 		says(core, SY_CLIENT, request("MESSAGE", i, "", ""));
 	}
 	is_int(gauge(core, "transactions"), 500, "500 requests are open");
-	for (unsigned i = 500; i >= 1; i -= 1 + i % 2) {
+	/* Not in the order in which they came: 7 and 500 have no common divisor but 1. */
+	for (unsigned i = 0; i < 500; i++) {
 		core->side[SY_SERVER].len = core->side[SY_SERVER].at = core->to_len[SY_CLIENT] = 0;
-		says(core, SY_SERVER, response(200, "MESSAGE", i, ""));
-		if (i % 2 == 0) {
-			core->side[SY_SERVER].len = core->side[SY_SERVER].at = core->to_len[SY_CLIENT] = 0;
-			says(core, SY_SERVER, response(200, "MESSAGE", i - 1, ""));
-			i--;
-		}
+		says(core, SY_SERVER, response(200, "MESSAGE", i * 7 % 500 + 1, ""));
 	}
 	is_int(gauge(core, "transactions"), 0, "and answered");
 	core_ends(core);

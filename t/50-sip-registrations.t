@@ -55,7 +55,7 @@ virtual-service sip { listen 127.0.0.1:0; protocol sip { mode connection; } pool
 CONF
 }
 my $one = "server fe1 127.0.0.1:$fe[0];";
-my $sy = Steelyard->start("connections 20000;\n" . conf($one));
+my $sy = Steelyard->start("worker-connections 9000;\n" . conf($one));
 my $crowd = program("$build/t/helper-sip-crowd", $sy->port('sip'), $connections, $users);
 END { kill 'KILL', grep { $_ } $crowd && $crowd->{pid}, $lab if defined $lab && $lab }
 
@@ -66,7 +66,7 @@ Steelyard::wait_for('the gauge', sub { $figures->()->{registrations} == $all });
 pass('that many are counted');
 
 for my $n (1 .. 3) {
-	my ($ok, $text) = $sy->reload("connections 20000;\n# $n\n" . conf($one, "server fe2 127.0.0.1:$fe[1];"));
+	my ($ok, $text) = $sy->reload("worker-connections 9000;\n# $n\n" . conf($one, "server fe2 127.0.0.1:$fe[1];"));
 	ok($ok, "reload $n, with another server") or diag $text;
 }
 is(answer($crowd, 'check'), "alive $connections dead 0 answered $all", 'reloads cost none');
