@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "ctl/ctl_show.h"
+#include "ctl/import.h"
 
 /* POSTs `body` (freed here) and prints the message of the answer. */
 static int
@@ -166,6 +167,8 @@ const struct command ctl_commands[] = {
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
 	{ "stop", "[graceful|now]", "ends the daemon", ctl_stop, 0, 1 },
+	{ "import", "haproxy|loadmaster FILE [FOLDER]", "another balancer's configuration, as files for conf.d",
+	  ctl_import, 2, 3 },
 	{ "template", "list|show NAME", "ready-made templates, and what they do; --templates", ctl_template,
 	  1, 2 },
 	{ "api", "METHOD PATH [BODY]", "the answer of the API as it is", ctl_api, 2, 3 },
