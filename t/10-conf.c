@@ -686,7 +686,7 @@ test_bind(void)
 	every = v->monitors[0].use.conf;
 	ok(every->number == 7 && every->checked, "the module's own settings");
 	is_int(config->n_console, 1, "console");
-	is_int(config->global.console_allow.n, 1, "console allow");
+	is_int(config->global.console.allow.n, 1, "console allow");
 	ok(v->target.seats[1].id != v->target.seats[0].id && v->target.seats[1].server->id, "ids");
 	is_int(v->cell, UINT32_MAX, "no board, no cell");
 	arena_free(arena);

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Certificates;
 use File::Temp qw(tempdir);
 use Test::More;
 use Steelyard;
@@ -12,6 +13,9 @@ use Steelyard;
 my $dir = tempdir('steelyard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 chdir $dir or die $!;
+my $certs = Certificates->new;
+$certs->authority('ca');
+my $ca = $certs->path('ca.crt');
 my $head = $> == 0 ? "user nobody;\n" : '';
 
 sub put {
@@ -39,7 +43,7 @@ sub import {
 sub block { my ($conf, $what) = @_; $conf =~ /^(\Q$what\E \{\n.*?^\}\n)/ms ? $1 : "no $what" }
 
 # ---- HAProxy ----
-my $haproxy = <<'CFG';
+my $haproxy = <<'CFG' =~ s/CAFILE/$ca/gr;
 global
     log /dev/log local0
     maxconn 20000
@@ -85,15 +89,16 @@ listen web
 listen owa
     bind 10.0.0.6:443 ssl crt /nowhere/owa.pem alpn h2,http/1.1
     option ssl-hello-chk
-    server ex1 10.0.0.21:443 ssl verify required ca-file /etc/hostname check inter 10s
-    server ex2 10.0.0.22:443 ssl verify required ca-file /etc/hostname check send-proxy-v2 agent-check
+    server ex1 10.0.0.21:443 ssl verify required ca-file CAFILE check inter 10s
+    server ex2 10.0.0.22:443 ssl verify required ca-file CAFILE check send-proxy-v2 agent-check
 
 listen transparent
     bind 10.0.0.7:25
     source 0.0.0.0 usesrc clientip
     balance source
     option smtpchk
-    server mx 10.0.0.31:25 check
+    server mx 10.0.0.31:25 check ssl verify required ca-file /nowhere/ca.pem
+    server-template web 1-3 10.0.0.32:25
     disabled
 
 frontend rules-only
@@ -131,17 +136,17 @@ CFG
 	like($owa, qr/^\tenabled off;/m, 'a service whose certificate is not here is switched off');
 	like($owa, qr/monitor tls/, 'a handshake as the check');
 	like($owa, qr/send-proxy v2;/, 'PROXY');
-	like(block($conf, 'pool owa-servers'), qr/tls \{.*verify on;.*ca \/etc\/hostname;/s, 'TLS to servers, verified');
+	like(block($conf, 'pool owa-servers'), qr/tls \{.*verify on;.*ca \Q$ca\E;/s, 'TLS to servers, verified');
 	my $mail = block($conf, 'virtual-service transparent');
 	like($mail, qr/^\tsnat off;/m, 'transparency');
 	like($mail, qr/^\tscheduler source-hash;/m, 'balance source');
-	like($mail, qr/expect 220;/, 'a banner');
+	like(block($conf, 'pool transparent-servers'), qr/verify on;/, 'authorities that are not here do not make it careless');
 	like($mail, qr/^\tenabled off;/m, 'disabled');
 	unlike($conf, qr/rules-only|virtual-service sock/, 'what cannot be is left out');
 	for my $lost (qr/line \d+, listen web: http-request set-header/, qr/listen web: acl is_api/, qr/listen web: use_backend other/,
 		qr/balance uri has no equal/, qr/mode http: balanced by connections/, qr/accept-proxy/, qr/certificate \/nowhere\/owa\.pem is not on this machine/,
 		qr/server option agent-check/, qr/frontend rules-only: use_backend fe-pool/, qr/rules-only: it has no default_backend/,
-		qr/bind \/run\/x\.sock/, qr/section peers/, qr/it listens nowhere, so there is no service sock/) {
+		qr/bind \/run\/x\.sock/, qr/section peers/, qr/authorities \/nowhere\/ca\.pem are not on this machine/, qr/server-template web/, qr/it listens nowhere, so there is no service sock/) {
 		like($report, $lost, "reported: $lost");
 	}
 	my $n = () = $report =~ /^line /mg;

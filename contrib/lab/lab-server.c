@@ -19,7 +19,7 @@ static const char server_usage[] =
     "\n"
     "Plays one server or several. A role is one of front-end, edge-internal, edge-access,\n"
     "edge-webconf, edge-av, or a list of services such as 5061/tls,80/tcp:web,0/udp, each\n"
-    "port/transport[:handler][+asks|+mutual]; port 0 lets the kernel choose. Handlers: say, web.\n"
+    "port/transport[:handler][+asks|+mutual]; port 0 lets the kernel choose. Handlers: say, web, turn.\n"
     "\n"
     "  --list FILE      lines of NAME ADDRESS ROLE; - is standard input\n"
     "  --only NAME      of the list, only the lines of this server\n"

@@ -52,7 +52,7 @@ struct lab_handler {
 			 const struct lab_addr *peer, struct lab_buf *answer);
 };
 
-extern const struct lab_handler handler_say, handler_web, handler_control;
+extern const struct lab_handler handler_say, handler_web, handler_turn, handler_control;
 
 enum {
 	SAY_STATE_SIZE = 96, /* of handler-say.c, for handlers that pass on to it */

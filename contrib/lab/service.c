@@ -33,8 +33,8 @@ static const struct lab_service service_front_end[] = {
 static const struct lab_service service_edge_internal[] = {
     {"sip", 5061, LAB_TLS, SERVICE_MUTUAL, &handler_say},
     {"av-auth", 5062, LAB_TLS, SERVICE_MUTUAL, &handler_say},
-    {"turn-tcp", 443, LAB_TCP, 0, &handler_say},
-    {"turn-udp", 3478, LAB_UDP, 0, &handler_say},
+    {"turn-tcp", 443, LAB_TCP, 0, &handler_turn},
+    {"turn-udp", 3478, LAB_UDP, 0, &handler_turn},
 };
 
 static const struct lab_service service_edge_access[] = {
@@ -47,8 +47,8 @@ static const struct lab_service service_edge_webconf[] = {
 };
 
 static const struct lab_service service_edge_av[] = {
-    {"turn-tcp", 443, LAB_TCP, 0, &handler_say},
-    {"turn-udp", 3478, LAB_UDP, 0, &handler_say},
+    {"turn-tcp", 443, LAB_TCP, 0, &handler_turn},
+    {"turn-udp", 3478, LAB_UDP, 0, &handler_turn},
 };
 
 static const char *const service_fe_names[] = {
@@ -72,7 +72,7 @@ static const struct lab_role service_roles[] = {
     {"edge-av", service_av_names, service_edge_av, COUNT(service_edge_av), false},
 };
 
-static const struct lab_handler *const service_handlers[] = {&handler_say, &handler_web};
+static const struct lab_handler *const service_handlers[] = {&handler_say, &handler_web, &handler_turn};
 
 const struct lab_role *
 service_role(const char *name)
@@ -106,7 +106,7 @@ service_set_handler(struct lab_service *service, const char *name, struct lab_er
 			return err_set(err, "the handler %s does not speak UDP", name);
 		return 0;
 	}
-	return err_set(err, "\"%s\" is not a handler: say or web", name);
+	return err_set(err, "\"%s\" is not a handler: say, web or turn", name);
 }
 
 /* Reads "port/transport" with an optional ":handler" and "+mutual" or "+asks". */

@@ -125,9 +125,14 @@ enum sy_packet_what {
 struct sy_packet_verdict {
 	enum sy_packet_what what;
 	const char *reason;       /* DROP: words, a constant string */
-	uint32_t lifetime_ms;     /* PASS: the flow lives at least so long; 0: the idle timeout decides */
+	uint32_t lifetime_ms;     /* PASS: the flow lives at least so long, and what was said before about it
+	                           * is void; 0: says nothing */
 	uint32_t relieve_ms;      /* PASS: the server is overloaded by its own word: so long it gets a
 	                           * quarter of its share of what is new; 0: it says nothing */
+	bool fresh;               /* PASS, client's: nothing at the server depends on this flow yet, and here
+	                           * something begins; a server that drains is left for another one first */
+	uint32_t most_per_second; /* PASS, client's: of such datagrams from one address; 0: any number. For
+	                           * what is answered before anybody has proved who he is */
 };
 
 enum sy_protocol_flag {

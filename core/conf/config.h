@@ -63,7 +63,8 @@ struct target {
 enum { SNAT_ON, SNAT_OFF };                       /* settings.snat */
 enum { ON_DOWN_RESET, ON_DOWN_KEEP };             /* settings.on_down */
 enum { MONITORS_ALL, MONITORS_ANY };              /* settings.monitor_policy */
-enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
+enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2, SEND_PROXY_CONSOLE };
+enum { CONSOLE_ANONYMOUS_LOOK, CONSOLE_ANONYMOUS_OFF }; /* console_settings.anonymous */
 enum { TRANSPORT_TCP, TRANSPORT_UDP };
 
 /* What the rows of a virtual-service fill. */
@@ -135,6 +136,16 @@ struct service {
 	void *run;                /* private to the process */
 };
 
+/* Who may do what at the console over TCP. */
+struct console_settings {
+	struct sy_nets allow;
+	struct sy_file users;
+	struct sy_choice anonymous; /* CONSOLE_ANONYMOUS_* */
+	struct sy_msec session_timeout;
+};
+
+struct console_users;
+
 /* All targets of a service in turn, NULL at the end: its own pool, those that the protocol's rows
  * name, the sorry pool. */
 static inline struct target *
@@ -192,7 +203,7 @@ struct global_settings {
 	bool log_connections;     /* one line at the end of each */
 	uint32_t worker_connections; /* of one worker, at most */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
-	struct sy_nets console_allow;
+	struct console_settings console;
 	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 
@@ -206,6 +217,7 @@ struct config {
 	uint32_t n_listeners;
 	struct listener *console; /* where the console listens; service NULL */
 	uint32_t n_console;
+	const struct console_users *users; /* conf/users.h; NULL: none are given */
 	struct tls *tls;          /* all tls blocks, by next */
 	const struct node *root;
 	struct arena *arena;

@@ -228,10 +228,69 @@ bind_check_service(struct binder *binder, const struct service *service)
 	lint_check_statements(binder, service);
 }
 
+static bool
+check_is_loopback(const struct sy_addr *addr)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return addr->family == SY_IPV4 ? addr->ip[0] == 127 : memcmp(addr->ip, one, sizeof(one)) == 0;
+}
+
+/* The console speaks HTTP in clear and lets those look who come from this machine. So it listens
+ * nowhere else, and what brings others to it must say who they are. */
+static void
+check_console_listens(struct binder *binder)
+{
+	const struct config *config = binder->config;
+
+	for (uint32_t i = 0; i < config->n_console; i++)
+		if (!check_is_loopback(&config->console[i].addr))
+			complain(binder->complaints, config->console[i].node,
+				 "the console listens on this machine's loopback only (127.0.0.1:8090); for "
+				 "others put a virtual-service with tls and send-proxy console in front");
+}
+
+static bool
+check_is_console(const struct config *config, const struct target *target, const struct server *server)
+{
+	struct sy_addr addr = server->addr;
+
+	addr.port = target_port(target, server, 0);
+	for (uint32_t i = 0; i < config->n_console; i++)
+		if (addr.port && memcmp(&addr, &config->console[i].addr, sizeof(addr)) == 0)
+			return true;
+	return false;
+}
+
+static void
+check_console_service(struct binder *binder, const struct service *service)
+{
+	const struct target *target = &service->target;
+	bool sends = service->settings.send_proxy.index == SEND_PROXY_CONSOLE;
+
+	for (uint32_t i = 0; sends && i < service->n_listeners; i++)
+		if (!service->listeners[i].tls)
+			complain(binder->complaints, service->listeners[i].node,
+				 "send-proxy console needs tls here: passwords come this way");
+	for (uint32_t i = 0; target->pool && i < target->pool->n_servers; i++) {
+		const struct server *server = &target->pool->servers[i];
+
+		if (sends && !check_is_loopback(&server->addr))
+			complain(binder->complaints, server->node,
+				 "send-proxy console is for the console of this machine: a loopback address");
+		if (!sends && server->name && check_is_console(binder->config, target, server))
+			complain(binder->complaints, server->node,
+				 "this is the console: virtual-service %s needs send-proxy console; and tls, or "
+				 "its clients would be taken for people on this machine", service->name);
+	}
+}
+
 static void
 check_console(struct binder *binder)
 {
 	const struct node *console = node_child(binder->config->root, "console");
+
+	check_console_listens(binder);
 
 	if (console && node_child(console, "allow") && !node_child(console, "listen"))
 		complain_mildly(
@@ -255,6 +314,8 @@ bind_check(struct binder *binder)
 		const struct service *service = &config->services[i];
 		const struct target *target;
 
+		if (service->name)
+			check_console_service(binder, service);
 		for (uint32_t j = 0; (target = service_target(service, j)); j++)
 			if (target->pool)
 				names_add(used, target->pool->name, (void *)service);

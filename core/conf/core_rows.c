@@ -8,7 +8,8 @@ static const char *const log_levels[] = { "err", "warn", "info", "debug", NULL }
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const on_downs[] = { "reset", "keep", NULL };
 static const char *const policies[] = { "all", "any", NULL };
-static const char *const send_proxies[] = { "off", "v1", "v2", NULL };
+static const char *const send_proxies[] = { "off", "v1", "v2", "console", NULL };
+static const char *const anonymous[] = { "look", "off", NULL };
 
 const struct sy_row main_rows[] = {
 	SY_ROW(struct main_conf, global.user, "user", SY_GIVEN(struct main_conf, user_given),
@@ -84,9 +85,20 @@ const struct sy_row tables_rows[] = {
 };
 
 const struct sy_row console_rows[] = {
-	SY_ROW(struct global_settings, console_allow, "allow",
+	SY_ROW(struct global_settings, console.allow, "allow",
 	       .doc = "Only clients from these networks are answered; without it all that can "
 		      "connect."),
+	SY_ROW(struct global_settings, console.users, "users",
+	       .doc = "File with those who may log in: a line NAME:PASSWORD:ROLE for each, as "
+		      "steelyardctl passwd prints it. Without it nobody can log in, and over TCP "
+		      "one can only look, from this machine."),
+	SY_ROW(struct global_settings, console.anonymous, "anonymous", .words = anonymous,
+	       .preset = "look",
+	       .doc = "What those may who come from this machine and have not logged in: look, or "
+		      "nothing (off). Who comes through a virtual-service must always log in."),
+	SY_ROW(struct global_settings, console.session_timeout, "session-timeout",
+	       .min = SY_MINUTE, .max = SY_DAY, .preset = "30m",
+	       .doc = "A login ends when nothing was asked for so long; after 12 hours in any case."),
 	SY_ROW_END
 };
 
@@ -198,13 +210,14 @@ const struct sy_row service_rows[] = {
 		       "client is the one that it names. From elsewhere it is not understood."),
 	SERVICE(send_proxy, "send-proxy", .words = send_proxies, .preset = "off",
 		.doc = "Tells the server the client's address with a PROXY header, version 1 or "
-		       "2."),
+		       "2. console: for the service in front of Steelyard's own console, which "
+		       "believes nobody else."),
 	SERVICE(role, "role", .words = lint_roles, .preset = "none",
 		.doc = "What the service is for, so that settings that do not suit it are found when the "
 		       "file is loaded; traffic is not touched by it."),
 	SERVICE(names, "names",
-		.doc = "Names that clients know the service by; with a role it is a finding when no "
-		       "certificate of its listeners holds one of them."),
+		.doc = "Names that clients know the service by; it is a finding when no certificate "
+		       "of its listeners holds one of them."),
 	SY_ROW_END
 };
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "ctl/ctl_do.h"
 #include "ctl/ctl_show.h"
 #include "ctl/import.h"
 
@@ -169,6 +170,7 @@ const struct command ctl_commands[] = {
 	{ "stop", "[graceful|now]", "ends the daemon", ctl_stop, 0, 1 },
 	{ "import", "haproxy|loadmaster FILE [FOLDER]", "another balancer's configuration, as files for conf.d",
 	  ctl_import, 2, 3 },
+	{ "passwd", "NAME [look|operate]", "a line for the console's users file", ctl_passwd, 1, 2 },
 	{ "template", "list|show NAME", "ready-made templates, and what they do; --templates", ctl_template,
 	  1, 2 },
 	{ "api", "METHOD PATH [BODY]", "the answer of the API as it is", ctl_api, 2, 3 },

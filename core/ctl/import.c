@@ -127,8 +127,22 @@ import_put_time(struct text *out, const char *name, unsigned long ms)
 		text_printf(out, "    %s %s;\n", name, duration_text(ms, words));
 }
 
+/* A file of authorities that is not here would make the configuration fail; the system's are no less
+ * strict. */
+static bool
+import_has_ca(struct import *import, const struct import_service *service)
+{
+	if (!service->tls_verify || !*service->tls_ca)
+		return false;
+	if (access(service->tls_ca, R_OK) == 0)
+		return true;
+	import_lost(import, service->where, "authorities %s are not on this machine: servers must be known to "
+		    "the system's own", service->tls_ca);
+	return false;
+}
+
 static void
-import_put_pool(struct text *out, const struct import_service *service, bool sorry)
+import_put_pool(struct import *import, struct text *out, const struct import_service *service, bool sorry)
 {
 	text_printf(out, "pool %s-%s {\n", service->name, sorry ? "sorry" : "servers");
 	for (unsigned i = 0; i < service->n_servers; i++) {
@@ -150,7 +164,7 @@ import_put_pool(struct text *out, const struct import_service *service, bool sor
 	}
 	if (service->tls_servers) {
 		text_printf(out, "    tls { verify %s; ", service->tls_verify ? "on" : "off");
-		if (*service->tls_ca && service->tls_verify) {
+		if (import_has_ca(import, service)) {
 			text_puts(out, "ca ");
 			import_put(out, service->tls_ca);
 			text_puts(out, "; ");
@@ -238,9 +252,9 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	for (unsigned i = 0; i < service->n_servers; i++)
 		sorry |= service->servers[i].sorry;
 	text_printf(out, "# From %s, %s.\n\n", import->file, service->where);
-	import_put_pool(out, service, false);
+	import_put_pool(import, out, service, false);
 	if (sorry)
-		import_put_pool(out, service, true);
+		import_put_pool(import, out, service, true);
 	text_printf(out, "virtual-service %s {\n", service->name);
 	tls = import_put_tls(import, out, service);
 	import_put_listens(out, service, tls);

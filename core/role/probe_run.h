@@ -46,6 +46,8 @@ struct probe {
 	uint64_t started_us;
 	struct sy_probe facts;
 	struct sy_span out;       /* still to be sent; the module's memory */
+	struct timer_entry again; /* datagrams: when that is sent once more */
+	uint64_t again_ms;
 	char *in;                 /* received so far, when the first read did not settle it */
 	size_t in_len, in_size;
 	size_t drained;
