@@ -268,6 +268,9 @@ const struct sy_row monitor_rows[] = {
 		.doc = "Port to ask, when it is not the one that the service uses."),
 	MONITOR(address, "address", .flags = SY_NO_PORT,
 		.doc = "Machine to ask instead of the server."),
+	MONITOR(pools, "pools",
+		.doc = "Pools whose servers are asked, for a service that has several; all of them when not "
+		       "given. Servers that no monitor asks count as up."),
 	SY_ROW_END
 };
 
