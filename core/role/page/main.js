@@ -132,11 +132,21 @@ function begin() {
 	show();
 	start((told) => {
 		header();
-		if (told.whole)
+		if (told.whole) {
 			show();
-		else
+			checkSession();
+		} else {
 			view?.update(told);
+		}
 	});
+}
+
+// Sessions end: with time, with the console's life, with another line in the users file.
+async function checkSession() {
+	const was = session.role;
+	await loadSession().catch(() => {});
+	if (session.role !== was)
+		location.reload();
 }
 
 addEventListener('steelyard-login', () => askLogin(false));
