@@ -146,14 +146,6 @@ tls_common_name(const SSL *ssl, char *out, size_t size)
 	return (size_t)len;
 }
 
-const char *
-tls_summary(const SSL *ssl, char out[static 96])
-{
-	snprintf(out, 96, "%s %s%s", SSL_get_version(ssl), SSL_get_cipher_name(ssl),
-	         SSL_session_reused(ssl) ? " resumed" : "");
-	return out;
-}
-
 /* ---- failures ---- */
 
 static const char *
