@@ -263,7 +263,7 @@ check_module_rows(const struct sy_module *module, const struct sy_row *rows, boo
 		   "setting of the core", kind_names[module->kind], module->name, rows->name);
 		ok(rows->doc && rows->doc[strlen(rows->doc) - 1] == '.', "%s %s: %s has a sentence",
 		   kind_names[module->kind], module->name, rows->name);
-		if (rows->type == SY_ROW_BLOCK)
+		if (row_is_block(rows))
 			check_module_rows(module, rows->rows, true);
 	}
 	arena_free(arena);

@@ -121,6 +121,26 @@ static const struct words_case words_cases[] = {
 	{ "for-each $a of 1 { }", NULL },
 	{ "for-each a in 1 { }", NULL },
 	{ "parameter a;", "parameter a;\n" },
+	{ "set $v 2; when $v in 1 2 { a; } when $v in 3 { b; } c;", "a;\nc;\n" },
+	{ "set $v 2; when $v not-in 1 2 { a; } when $v not-in 3 { b; }", "b;\n" },
+	{ "set $v 1 2; when $v in 2 { a; } when $v not-in 2 { b; }", "a;\n" },
+	{ "set $v 1; set $l 1 2; p { when $v in $l { a { b; } } }", "p {\n\ta {\n\t\tb;\n\t}\n}\n" },
+	{ "template t { parameter v default; when $v in a { b; } c; } deploy t; deploy t { v a; }",
+	  "c;\nb;\nc;\n" },
+	{ "template t { parameter v default; when $v given { a; } when $v missing { b; } } "
+	  "deploy t; deploy t { v x; } deploy t { v { } }", "b;\na;\na;\n" },
+	{ "when x given { a; }", NULL },
+	{ "when 1 in { a; }", NULL },
+	{ "when 1 of 1 { a; }", NULL },
+	{ "when 1 in 1;", NULL },
+	{ "when 1 in 1 { a;", NULL },
+	{ "template t { parameter v among 1 2 default 2; a $v; } deploy t; deploy t { v 1; }",
+	  "a 2;\na 1;\n" },
+	{ "template t { parameter v among 1 2; a $v; } deploy t { v 3; }", NULL },
+	{ "template t { parameter v among 1 2; a; } deploy t { v { b; } }", NULL },
+	{ "template t { parameter v among default 1; a; } deploy t;", NULL },
+	{ "template t { parameter v default; p { $v; } } deploy t; deploy t { v { a; } }",
+	  "p {\n}\np {\n\ta;\n}\n" },
 };
 
 static void
@@ -442,6 +462,18 @@ static const struct words_case wrong_cases[] = {
 	{ "inner { shallow; }", "unknown directive shallow in inner" },
 	{ "inner { } inner { }", "inner is given twice" },
 	{ "inner 5;", "unexpected 5" },
+	{ "rule set;", "rule needs name: a word or a quoted text (required); what is written there is "
+		       "rule set|remove NAME [VALUE]" },
+	{ "rule set a b c;", "rule: unexpected c; what is written there is rule set|remove NAME [VALUE]" },
+	{ "rule sett a;", "action sett: set or remove (required) is expected; did you mean set?" },
+	{ "\nrule set a { name b; }", "f:2: name is given twice; the first time at f:2" },
+	{ "rule set a tags=x tags2=y z;", "unexpected z" },
+	{ "rule set a b tagz=x;", "unknown directive tagz in rule; did you mean tags?" },
+	{ "rule set a { tagz x; }", "unknown directive tagz in rule; did you mean tags?" },
+	{ "rule set a {\n hop; }", "f:2: hop needs to: a word or a quoted text (required); what is "
+				   "written there is hop TO" },
+	{ "rule set a {\n hop b cost=10; }", "f:2: cost 10: a number from 0 to 9" },
+	{ "rule set a; rule remove;", "rule needs name" },
 };
 
 static void
@@ -457,6 +489,73 @@ test_wrong(void)
 	}
 }
 
+/* Blocks that are given again and again: on one line, in a block, and both. */
+static void
+test_blocks(void)
+{
+	struct arena *arena = arena_new();
+	struct every *every = bind_every(arena,
+		"rule set X-Via steelyard; rule { name b; action remove; inner { deep off; } }"
+		"rule tags=x,y set c max-age=5 { hop one; hop { to two; cost 2; } }");
+	const struct every_rule *rule = every->rules.at;
+	const struct every_hop *hop;
+
+	is_str(told(), "", "all given");
+	if (!is_int(every->rules.n, 3, "three rules, in the order of the file"))
+		bail_out("no rules");
+	is_str(rule[0].name, "X-Via", "the second argument");
+	is_str(rule[0].value, "steelyard", "the third one");
+	is_int(rule[0].tags.n, 2, "a preset");
+	ok(rule[0].inner.deep, "and one deeper");
+	is_int(rule[0].hops.n, 0, "no blocks inside");
+	is_int(rule[1].action.index, 1, "in a block");
+	is_str(rule[1].name, "b", "in any order");
+	ok(!rule[1].value && !rule[1].inner.deep, "an optional one is not there");
+	is_int(rule[2].tags.n, 2, "a list on the line");
+	is_str(rule[2].tags.at[1], "y", "its second word");
+	is_str(rule[2].value, "max-age=5", "a = in it makes no setting of it");
+	hop = rule[2].hops.at;
+	if (!is_int(rule[2].hops.n, 2, "blocks in blocks"))
+		bail_out("no hops");
+	is_str(hop[0].to, "one", "on a line");
+	is_int(hop[0].cost, 1, "with a preset");
+	is_str(hop[1].to, "two", "and in a block");
+	is_int(hop[1].cost, 2, "with a value");
+	every = bind_every(arena, "");
+	ok(every->rules.n == 0 && !every->rules.at, "none need not be there");
+	arena_free(arena);
+}
+
+/* What -T prints and what travels in a generation. */
+static void
+test_blocks_fill(void)
+{
+	struct arena *arena = arena_new();
+	struct node *root = parse(arena, "x list=k,l,m { rule set a b { hop c; inner; } rule remove d; }");
+	struct every *every = arena_new_of(arena, struct every);
+	const struct rows_into into = { every_rows, every };
+	const struct every_rule *rule;
+	struct text out = { 0 };
+	const char *at;
+
+	rows_unfold(arena, root->children, 0, every_rows, NULL);
+	rows_fill(arena, root->children, every_rows);
+	tree_print(root, false, &out);
+	has_str(out.at, "\tlist k l m;\n", "a list on the line is a list");
+	at = strstr(out.at, "\trule {");
+	has_str(at ? at : "", "\trule {\n\t\taction set;\n\t\tname a;\n\t\tvalue b;\n\t\thop {\n"
+		"\t\t\tto c;\n\t\t\tcost 1;\n\t\t}\n\t\tinner {\n\t\t\tdeep on;\n\t\t}\n"
+		"\t\ttags p q;\n\t}\n\trule {\n\t\taction remove;\n\t\tname d;\n\t\ttags p q;\n\t}\n",
+		"each is written out");
+	rows_bind(arena, root->children, 0, &into, 1, NULL, &said);
+	is_str(told(), "", "and can be read");
+	rule = every->rules.at;
+	ok(every->rules.n == 2 && strcmp(rule[0].value, "b") == 0 && rule[0].hops.n == 1 &&
+	   rule[1].action.index == 1, "the same values");
+	text_free(&out);
+	arena_free(arena);
+}
+
 /* Binds what filling has written: the same values, and nothing counts as given. */
 static void
 test_fill(void)
@@ -467,7 +566,7 @@ test_fill(void)
 	const struct rows_into into = { every_rows, every };
 	struct text out = { 0 };
 
-	rows_unfold(arena, block, 0);
+	rows_unfold(arena, block, 0, every_rows, NULL);
 	rows_fill(arena, block, every_rows);
 	tree_print(root, false, &out);
 	is_str(out.at, "x {\n\tnumber 6;\n\tinner {\n\t\tdeep on;\n\t}\n\ttime 1500ms;\n\tsize "
@@ -587,7 +686,7 @@ test_bind(void)
 	every = v->monitors[0].use.conf;
 	ok(every->number == 7 && every->checked, "the module's own settings");
 	is_int(config->n_console, 1, "console");
-	is_int(config->global.console_allow.n, 1, "console allow");
+	is_int(config->global.console.allow.n, 1, "console allow");
 	ok(v->target.seats[1].id != v->target.seats[0].id && v->target.seats[1].server->id, "ids");
 	is_int(v->cell, UINT32_MAX, "no board, no cell");
 	arena_free(arena);
@@ -676,6 +775,8 @@ main(void)
 	test_given();
 	test_wrong();
 	test_fill();
+	test_blocks();
+	test_blocks_fill();
 	test_core_rows();
 	test_bind();
 	test_check();

@@ -80,8 +80,21 @@ fake_print(const void *conf, const struct sy_key *key, char *out, size_t len)
 	return out;
 }
 
+/* The exchange says the name of its server. */
+static int
+fake_named(const void *conf, const struct sy_facts *facts, const struct sy_server *server, uint32_t n)
+{
+	(void)conf;
+	for (uint32_t i = 0; i < n && facts->head.len; i++)
+		if (strlen(server[i].name) == facts->head.len &&
+		    memcmp(server[i].name, facts->head.at, facts->head.len) == 0)
+			return (int)i;
+	return -1;
+}
+
 static const struct sy_persistence fake_persistence = {
 	.size = sizeof(fake_persistence), .life = fake_life, .key = fake_key, .print = fake_print,
+	.named = fake_named,
 };
 static const struct sy_protocol fake_protocol = {
 	.size = sizeof(fake_protocol), .load_unit = "connections",
@@ -97,15 +110,20 @@ static struct seat seats[SERVERS], sorry_seats[1];
 static struct pool pool = { .name = "p", .servers = servers, .n_servers = SERVERS };
 static struct pool sorry_pool = { .name = "sorry", .servers = sorry_servers, .n_servers = 1 };
 static struct target sorry = { .pool = &sorry_pool, .seats = sorry_seats };
+static struct server other_servers[1];
+static struct seat other_seats[1];
+static struct pool other_pool = { .name = "other", .servers = other_servers, .n_servers = 1 };
+static struct target other = { .pool = &other_pool, .seats = other_seats, .group = 78 };
 static struct service service = {
 	.name = "web", .id = 77,
 	.settings = { .minimum_up = 1, .enabled = true },
 	.scheduler = { .module = &scheduler },
 	.protocol = { .module = &protocol },
 	.life = { .timeout_ms = MINUTE_MS },
-	.target = { .pool = &pool, .seats = seats },
+	.target = { .pool = &pool, .seats = seats, .group = 77 },
+	.more = &other, .n_more = 1,
 };
-static struct lineup lineup, sorry_lineup;
+static struct lineup lineup, sorry_lineup, other_lineup;
 static struct sy_facts facts = { .client = { .family = SY_IPV4, .ip = { 192, 0, 2, 7 } } };
 static uint64_t now_ms = 10 * MINUTE_MS;
 static uint32_t tried[CHOOSE_TRIES], n_tried;
@@ -135,7 +153,14 @@ set_up(void)
 	sorry_servers[0].cell = board_cell(board, CELL_OTHER, 3000);
 	sorry_seats[0] = (struct seat){ .server = sorry_servers, .id = 3001 };
 	sorry_seats[0].cell = board_cell(board, CELL_OTHER, 3001);
+	other_servers[0] = (struct server){ .name = "other", .weight = 1, .id = 4000 };
+	other_servers[0].cell = board_cell(board, CELL_OTHER, 4000);
+	other_seats[0] = (struct seat){ .server = other_servers, .id = 4001 };
+	other_seats[0].cell = board_cell(board, CELL_OTHER, 4001);
 	service.cell = board_cell(board, CELL_SERVICE, service.id);
+	service.target.run = &lineup;
+	other.run = &other_lineup;
+	lineup_init(&other_lineup, &service, &other);
 	lineup_init(&lineup, &service, &service.target);
 	lineup_init(&sorry_lineup, &service, &sorry);
 }
@@ -145,7 +170,7 @@ pick(void)
 {
 	struct choice out;
 	struct choose_ask ask = {
-		.service = &service, .lineup = &lineup,
+		.service = &service, .lineup = service_pool(&service, facts.pool)->run,
 		.sorry = service.sorry ? &sorry_lineup : NULL,
 		.board = board, .row = ROW, .facts = &facts, .now_ms = now_ms,
 		.tried = tried, .n_tried = n_tried,
@@ -374,6 +399,71 @@ try_persistence(void)
 }
 
 static void
+try_named(void)
+{
+	struct choice choice;
+
+	remember(servers[3].id);
+	facts.head = sy_span_text("s2");
+	choice = pick();
+	is_str(name(&choice), "s2", "what the exchange names goes before the table");
+	ok(choice.named && !choice.store, "and needs none");
+	is_str(choose_why_words[choice.why], "persistence", "and why");
+	wish(seats[2].cell, WISH_DRAIN, 0);
+	is_str(who(), "s2", "a drained one is honoured");
+	wish(seats[2].cell, WISH_DISABLE, 0);
+	is_str(who(), "s3", "a disabled one is not: the table");
+	wish(seats[2].cell, WISH_NONE, 0);
+	health(2, HEALTH_DOWN, 0);
+	choice = pick();
+	is_str(name(&choice), "s3", "nor one that is down");
+	ok(!choice.named && choice.asked == &seats[2], "but who was named is told");
+	health(2, HEALTH_UP, 0);
+	tried[n_tried++] = servers[2].cell;
+	is_str(who(), "s3", "nor one that was just tried");
+	n_tried = 0;
+	servers[2].max_connections = 1;
+	tally_add(board_tally(board, ROW, servers[2].cell)->active, 1);
+	is_str(who(), "s3", "nor one that is full");
+	servers[2].max_connections = 0;
+	board_tally(board, ROW, servers[2].cell)->active = 0;
+	facts.head = sy_span_text("gone");
+	is_str(who(), "s3", "nor one that is not there");
+	facts.head.len = 0;
+	is_str(lineup_server(&lineup, &seats[1])->name, "s1", "a seat as modules see it");
+	is_uint(lineup_server(&lineup, &seats[1])->id, 1001, "its id");
+}
+
+/* A rule of the protocol names another pool. */
+static void
+try_pools(void)
+{
+	struct choice choice;
+
+	facts.pool = 1;
+	is_str(who(), "s3", "1 is the service's own");
+	facts.pool = 2;
+	choice = pick();
+	is_str(name(&choice), "other", "2 is the first of the others");
+	ok(choice.target == &other && choice.store, "its target; entries of the own pool do not count");
+	service.settings.minimum_up = 3;
+	is_str(who(), "other", "minimum-up is for the own pool");
+	service.settings.minimum_up = 1;
+	board_health_write(board_cell_at(board, other_seats[0].cell), HEALTH_DOWN, "gone", 0, 0);
+	other_lineup.stale = true;
+	is_str(who(), "no-server", "none of it is up");
+	facts.pool = 0;
+	is_str(who(), "s3", "the entry of the own pool is still there");
+	is_uint(service_seats(&service), SERVERS + 1, "all seats");
+	ok(service_target(&service, 0) == &service.target && service_target(&service, 1) == &other &&
+	   !service_target(&service, 2), "all targets, without a sorry pool");
+	service.sorry = &sorry;
+	ok(service_target(&service, 2) == &sorry && !service_target(&service, 3), "with one");
+	ok(service_target_of(&service, &other_pool) == &other, "the target of a pool");
+	service.sorry = NULL;
+}
+
+static void
 try_trace(void)
 {
 	struct choose_note notes[SERVERS + 1];
@@ -396,6 +486,14 @@ try_trace(void)
 	ok(notes[2].chosen && notes[2].offered && !notes[3].chosen, "who was chosen");
 	ok(notes[4].sorry && !notes[4].chosen, "the sorry pool is noted as such");
 	is_str(trace.words, "s2: persistence remembers client 7", "how it ended");
+	facts.head = sy_span_text("s3");
+	choose(&ask, &choice);
+	is_str(trace.words, "s3: the client names it (persistence source)", "what it says itself");
+	facts.head = sy_span_text("s0");
+	choose(&ask, &choice);
+	is_str(trace.words, "s2: persistence remembers client 7; the client named s0, which is not "
+	       "usable", "and when it cannot be had");
+	facts.head.len = 0;
 	service.settings.deny = (struct sy_nets){ &net, 1 };
 	choose(&ask, &choice);
 	is_str(name(&choice), "denied", "a client that is refused");
@@ -416,8 +514,11 @@ main(void)
 	try_busy();
 	try_sorry();
 	try_persistence();
+	try_named();
+	try_pools();
 	try_trace();
 	lineup_free(&lineup);
+	lineup_free(&other_lineup);
 	lineup_free(&sorry_lineup);
 	return done_testing();
 }

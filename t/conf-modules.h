@@ -15,6 +15,20 @@ struct every_inner {
 	struct sy_file ca;
 };
 
+/* A block that is given any number of times, with another one inside. */
+struct every_hop {
+	const char *to;
+	uint32_t cost;
+};
+
+struct every_rule {
+	struct sy_choice action;
+	const char *name, *value;
+	struct sy_list tags;
+	struct every_inner inner;
+	struct sy_blocks hops;    /* struct every_hop */
+};
+
 struct every {
 	bool flag, flag_given;
 	uint32_t number;
@@ -31,6 +45,7 @@ struct every {
 	struct sy_file file;
 	struct sy_secret secret;
 	struct every_inner inner;
+	struct sy_blocks rules;   /* struct every_rule */
 	bool checked;
 };
 
@@ -39,6 +54,25 @@ static const char *const every_words[] = { "red", "green", "blue", NULL };
 static const struct sy_row every_inner_rows[] = {
 	SY_ROW(struct every_inner, deep, "deep", .preset = "on", .doc = "Deep."),
 	SY_ROW(struct every_inner, ca, "ca", .doc = "A file."),
+	SY_ROW_END
+};
+
+static const char *const every_actions[] = { "set", "remove", NULL };
+
+static const struct sy_row every_hop_rows[] = {
+	SY_ROW(struct every_hop, to, "to", .flags = SY_ARGUMENT | SY_REQUIRED, .doc = "Where to."),
+	SY_ROW(struct every_hop, cost, "cost", .max = 9, .preset = "1", .doc = "Cost."),
+	SY_ROW_END
+};
+
+static const struct sy_row every_rule_rows[] = {
+	SY_ROW(struct every_rule, action, "action", .words = every_actions,
+	       .flags = SY_ARGUMENT | SY_REQUIRED, .doc = "What to do."),
+	SY_ROW(struct every_rule, name, "name", .flags = SY_ARGUMENT | SY_REQUIRED, .doc = "Name."),
+	SY_ROW(struct every_rule, value, "value", .flags = SY_ARGUMENT, .doc = "Value."),
+	SY_ROW(struct every_rule, tags, "tags", .preset = "p q", .doc = "Tags."),
+	SY_ROW_IN(struct every_rule, inner, "inner", every_inner_rows, .doc = "Inner."),
+	SY_ROWS_IN(struct every_rule, hops, "hop", every_hop_rows, struct every_hop, .doc = "Hops."),
 	SY_ROW_END
 };
 
@@ -63,6 +97,7 @@ static const struct sy_row every_rows[] = {
     SY_ROW(struct every, file, "file", .doc = "File."),
     SY_ROW(struct every, secret, "secret", .doc = "Secret."),
     SY_ROW_IN(struct every, inner, "inner", every_inner_rows, .doc = "Inner."),
+    SY_ROWS_IN(struct every, rules, "rule", every_rule_rows, struct every_rule, .doc = "Rules."),
     SY_ROW_END};
 
 static int

@@ -34,6 +34,8 @@ struct sy_probe_step {
 	const char *const *argv;      /* RUN: absolute path first, NULL at the end */
 	int weight_percent;           /* UP: 1..100 of the configured weight; 0: says nothing */
 	bool warn;                    /* UP: the reason is something that an operator should read */
+	uint32_t hold_ms;             /* WAIT: a server that stays silent and connected for so long, or for
+	                               * what is left of the timeout, is UP with `reason`; 0: it must speak */
 	char reason[160];             /* UP: what was seen; DOWN, DRAINING: what was wrong, in words */
 };
 
@@ -72,6 +74,7 @@ struct sy_probe_plan {
 	bool tls_verify;
 	struct sy_span tls_certificate, tls_key; /* client certificate, PEM; len 0: none */
 	const char *tls_alpn;         /* NULL: none */
+	struct sy_list tls_versions;  /* "TLSv1.2" and the like, from the oldest to the newest to offer; n 0: all */
 };
 
 struct sy_monitor {

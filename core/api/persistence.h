@@ -17,7 +17,7 @@ struct sy_key {
 
 /* How long entries live. The core asks once per generation. */
 struct sy_persist_life {
-	uint64_t timeout_ms;
+	uint64_t timeout_ms;    /* 0: nothing is kept; the key is for schedulers that want one */
 	bool refresh;           /* each use starts the time anew */
 };
 

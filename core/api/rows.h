@@ -74,7 +74,8 @@ enum sy_row_flag {
 	SY_REQUIRED = 1, /* the block is an error without it */
 	SY_PORT = 2,     /* ADDR, ADDRS: a port must be given */
 	SY_NO_PORT = 4,  /* ADDR, ADDRS: a port must not be given */
-	SY_ARGUMENT = 8, /* inner rows of BLOCKS: takes a positional argument of the statement, too */
+	SY_ARGUMENT = 8, /* inner rows of BLOCKS: takes a positional argument of the statement, too (one
+	                  * with a = in it, when no inner row has the name before the =) */
 };
 
 struct sy_row {

@@ -230,9 +230,9 @@ compile_add_id(struct text *ids, uint64_t id)
 static uint64_t
 compile_seats(struct text *ids, const struct target *target)
 {
-	for (uint32_t i = 0; target && i < target->pool->n_servers; i++)
+	for (uint32_t i = 0; i < target->pool->n_servers; i++)
 		compile_add_id(ids, target->seats[i].id);
-	return target ? target->pool->n_servers : 0;
+	return target->pool->n_servers;
 }
 
 /* Ids of all cells, sorted; returns how many checks there may be. */
@@ -250,11 +250,11 @@ compile_cells(struct compile *compile, struct text *out)
 			compile_add_id(&ids, config->pools[i].servers[j].id);
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
-		uint64_t seats;
+		const struct target *target;
 
 		compile_add_id(&ids, service->id);
-		seats = compile_seats(&ids, &service->target) + compile_seats(&ids, service->sorry);
-		checks += seats * service->n_monitors;
+		for (uint32_t j = 0; (target = service_target(service, j)); j++)
+			checks += compile_seats(&ids, target) * service->n_monitors;
 	}
 	n = ids.len / sizeof(*at);
 	at = (uint64_t *)(void *)ids.at;
@@ -382,6 +382,8 @@ generation_compile(struct gathered *gathered, struct loaded *out, struct complai
 	if (compile.secrets.at)
 		explicit_bzero(compile.secrets.at, compile.secrets.len);
 	text_free(&compile.secrets);
+	if (compile.config)
+		config_release(compile.config);
 	arena_free(compile.arena);
 	if (result < 0 && out->generation_fd >= 0) {
 		close(out->generation_fd);

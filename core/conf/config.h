@@ -4,6 +4,8 @@
 #ifndef CONF_CONFIG_H
 #define CONF_CONFIG_H
 
+#include <string.h>
+
 #include "api/addr.h"
 #include "api/monitor.h"
 #include "api/persistence.h"
@@ -56,13 +58,15 @@ struct target {
 	uint32_t port;            /* pool ... port=N; 0: not set */
 	struct tls *tls;          /* of this use, else the pool's; or NULL */
 	struct seat *seats;       /* n = pool->n_servers, same order */
+	uint64_t group;           /* of its persistence entries: a client may have one in each pool */
 	void *run;                /* private to the process: scheduler tables */
 };
 
 enum { SNAT_ON, SNAT_OFF };                       /* settings.snat */
 enum { ON_DOWN_RESET, ON_DOWN_KEEP };             /* settings.on_down */
 enum { MONITORS_ALL, MONITORS_ANY };              /* settings.monitor_policy */
-enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
+enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2, SEND_PROXY_CONSOLE };
+enum { CONSOLE_ANONYMOUS_LOOK, CONSOLE_ANONYMOUS_OFF }; /* console_settings.anonymous */
 enum { TRANSPORT_TCP, TRANSPORT_UDP };
 
 /* What the rows of a virtual-service fill. */
@@ -70,6 +74,8 @@ struct service_settings {
 	struct sy_choice on_down;
 	struct sy_choice monitor_policy;
 	struct sy_choice send_proxy;
+	struct sy_choice role;            /* enum role, conf/lint.h: for the findings only */
+	struct sy_list names;             /* that clients know the service by: certificates are looked at */
 	struct sy_nets accept_proxy_from; /* n 0: PROXY headers are not accepted */
 	struct sy_nets allow, deny;       /* deny first; allow n 0: everybody */
 	struct sy_msec idle_timeout;
@@ -98,6 +104,7 @@ struct monitor_settings {                 /* core's rows in every monitor block 
 	uint32_t rise, fall;
 	uint32_t port;                    /* 0: the server's port in the service */
 	struct sy_addr address;           /* another machine; family SY_NO_ADDR: the server */
+	struct sy_list pools;             /* whose servers it asks; n 0: all of the service's */
 };
 
 struct monitor {
@@ -126,6 +133,8 @@ struct service {
 	struct use protocol, scheduler, persistence;
 	struct sy_persist_life life; /* of the persistence, if used */
 	struct target target;     /* the service's pool */
+	struct target *more;      /* pools that rows of the protocol name; sy_pool.index 2, 3, ... */
+	uint32_t n_more;
 	struct target *sorry;     /* or NULL */
 	struct monitor *monitors;
 	uint32_t n_monitors;
@@ -134,13 +143,74 @@ struct service {
 	void *run;                /* private to the process */
 };
 
+/* Who may do what at the console over TCP. */
+struct console_settings {
+	struct sy_nets allow;
+	struct sy_file users;
+	struct sy_choice anonymous; /* CONSOLE_ANONYMOUS_* */
+	struct sy_msec session_timeout;
+};
+
+struct console_users;
+
+/* All targets of a service in turn, NULL at the end: its own pool, those that the protocol's rows
+ * name, the sorry pool. */
+static inline struct target *
+service_target(const struct service *service, uint32_t i)
+{
+	if (i == 0)
+		return (struct target *)&service->target;
+	if (i <= service->n_more)
+		return &service->more[i - 1];
+	return i == service->n_more + 1 ? service->sorry : NULL;
+}
+
+/* The target for what sy_facts.pool says. */
+static inline const struct target *
+service_pool(const struct service *service, uint32_t index)
+{
+	return index > 1 && index - 2 < service->n_more ? &service->more[index - 2]
+							: &service->target;
+}
+
+/* The target of the service that uses the pool, or NULL. */
+static inline const struct target *
+service_target_of(const struct service *service, const struct pool *pool)
+{
+	const struct target *target;
+
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
+		if (target->pool == pool)
+			return target;
+	return NULL;
+}
+
+/* Seats of all its targets. */
+static inline uint32_t
+service_seats(const struct service *service)
+{
+	const struct target *target;
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
+		n += target->pool->n_servers;
+	return n;
+}
+
+/* A conf that a module's release() is due for. */
+struct release {
+	const struct sy_module *module;
+	void *conf;
+	struct release *next;
+};
+
 struct global_settings {
 	const char *user;
 	struct sy_choice log_level, log_format;
 	bool log_connections;     /* one line at the end of each */
 	uint32_t worker_connections; /* of one worker, at most */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
-	struct sy_nets console_allow;
+	struct console_settings console;
 	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 
@@ -154,11 +224,13 @@ struct config {
 	uint32_t n_listeners;
 	struct listener *console; /* where the console listens; service NULL */
 	uint32_t n_console;
+	const struct console_users *users; /* conf/users.h; NULL: none are given */
 	struct tls *tls;          /* all tls blocks, by next */
 	const struct node *root;
 	struct arena *arena;
 	const struct main_bound *main; /* for the loader, which fills gen_head: conf/bind.h */
 	struct names *by_name;    /* services */
+	struct release *releases;
 };
 
 /* Binds a tree. With board NULL (loader, tests) cells are UINT32_MAX. Returns NULL when there were
@@ -168,8 +240,23 @@ struct config *config_bind(struct arena *arena, const struct node *root, struct 
 							     const char *name, struct sy_err *err),
 			   void *context, struct complaints *complaints);
 
+/* Before its arena is freed: modules give back what check() took of others. */
+void config_release(struct config *config);
+
 const struct listener *config_listener(const struct config *config, uint64_t id);
 const struct service *config_service(const struct config *config, const char *name);
+/* Whether the monitor asks the servers of that target. */
+static inline bool
+monitor_asks(const struct monitor *monitor, const struct target *target)
+{
+	const struct sy_list *pools = &monitor->settings.pools;
+
+	for (uint32_t i = 0; i < pools->n; i++)
+		if (strcmp(pools->at[i], target->pool->name) == 0)
+			return true;
+	return pools->n == 0;
+}
+
 /* The port to connect to: the server's, else the target's, else the pool's, else the port that the
  * client used. */
 static inline uint16_t

@@ -2,7 +2,7 @@
  * meant is a warning. */
 #include <string.h>
 
-#include "conf/bind.h"
+#include "conf/lint.h"
 
 /* Where a setting was made, or the service when it was not. */
 static const struct node *
@@ -74,11 +74,12 @@ check_proxy_header(struct binder *binder, const struct service *service)
 static void
 check_tls(struct binder *binder, const struct service *service)
 {
-	const struct tls *tls = service->target.tls;
+	const struct target *target;
 
-	if (tls && check_has_udp(service))
-		complain(binder->complaints, tls->node, "tls to servers works with TCP only, and "
-			 "virtual-service %s listens on UDP", service->name);
+	for (uint32_t i = 0; check_has_udp(service) && (target = service_target(service, i)); i++)
+		if (target->tls)
+			complain(binder->complaints, target->tls->node, "tls to servers works with TCP "
+				 "only, and virtual-service %s listens on UDP", service->name);
 }
 
 static unsigned
@@ -86,7 +87,7 @@ check_families_of_pool(const struct target *target)
 {
 	unsigned families = 0;
 
-	for (uint32_t i = 0; target && target->pool && i < target->pool->n_servers; i++)
+	for (uint32_t i = 0; target->pool && i < target->pool->n_servers; i++)
 		families |= 1u << target->pool->servers[i].addr.family;
 	return families;
 }
@@ -96,10 +97,11 @@ check_families_of_pool(const struct target *target)
 static void
 check_families(struct binder *binder, const struct service *service)
 {
-	unsigned servers = check_families_of_pool(&service->target) |
-			   check_families_of_pool(service->sorry);
-	unsigned clients = 0, ours = 0;
+	unsigned clients = 0, ours = 0, servers = 0;
+	const struct target *target;
 
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
+		servers |= check_families_of_pool(target);
 	for (uint32_t i = 0; i < service->n_listeners; i++)
 		clients |= 1u << service->listeners[i].addr.family;
 	for (uint32_t i = 0; i < service->snat_from.n; i++)
@@ -120,20 +122,31 @@ check_families(struct binder *binder, const struct service *service)
 }
 
 static void
+check_weights(struct binder *binder, const struct service *service, const struct pool *pool)
+{
+	bool weighted = false;
+
+	for (uint32_t i = 0; i < pool->n_servers; i++)
+		weighted |= pool->servers[i].weight > 0;
+	if (pool->n_servers && !weighted)
+		complain_mildly(
+		    binder->complaints, pool->node,
+		    "all servers of pool %s have weight 0: virtual-service %s (%s:%u) will "
+		    "refuse everybody%s",
+		    pool->name, service->name, service->node->file, service->node->line,
+		    pool == service->target.pool ? "" : " who is meant for it");
+}
+
+static void
 check_numbers(struct binder *binder, const struct service *service)
 {
 	const struct service_settings *settings = &service->settings;
 	const struct pool *pool = service->target.pool;
-	bool weighted = false;
 
-	for (uint32_t i = 0; pool && i < pool->n_servers; i++)
-		weighted |= pool->servers[i].weight > 0;
-	if (pool && pool->n_servers && !weighted)
-		complain_mildly(
-		    binder->complaints, service->target.pool->node,
-		    "all servers of pool %s have weight 0: virtual-service %s (%s:%u) will "
-		    "refuse everybody",
-		    pool->name, service->name, service->node->file, service->node->line);
+	if (pool)
+		check_weights(binder, service, pool);
+	for (uint32_t i = 0; i < service->n_more; i++)
+		check_weights(binder, service, service->more[i].pool);
 	if (pool && pool->n_servers && settings->minimum_up > pool->n_servers)
 		complain(binder->complaints, check_place(service, "minimum-up"),
 			 "minimum-up %u: pool %s has only %u server%s, so virtual-service %s could "
@@ -157,6 +170,27 @@ check_numbers(struct binder *binder, const struct service *service)
 		    "max-rate-per-source %u/s is never reached: max-rate is %u/s (%s:%u)",
 		    settings->max_rate_per_source.per_second, settings->max_rate.per_second,
 		    check_place(service, "max-rate")->file, check_place(service, "max-rate")->line);
+}
+
+/* A pool that a monitor names must be one that the service uses. */
+static void
+check_monitor_pools(struct binder *binder, const struct service *service)
+{
+	for (uint32_t i = 0; i < service->n_monitors; i++) {
+		const struct sy_list *pools = &service->monitors[i].settings.pools;
+
+		for (uint32_t k = 0; k < pools->n; k++) {
+			const struct target *target;
+			bool used = false;
+
+			for (uint32_t t = 0; !used && (target = service_target(service, t)); t++)
+				used = target->pool && strcmp(target->pool->name, pools->at[k]) == 0;
+			if (!used)
+				complain(binder->complaints, service->monitors[i].use.node,
+					 "pools: virtual-service %s does not use a pool %s", service->name,
+					 pools->at[k]);
+		}
+	}
 }
 
 static void
@@ -183,6 +217,23 @@ check_monitors(struct binder *binder, const struct service *service)
 				"monitor-policy needs more than one monitor to mean anything");
 }
 
+/* A key that is not kept is good for a scheduler that hashes, and for nothing else. */
+static void
+check_persistence(struct binder *binder, const struct service *service)
+{
+	const struct sy_persistence *ops =
+		service->persistence.module ? service->persistence.module->ops : NULL;
+	const struct sy_scheduler *scheduler =
+		service->scheduler.module ? service->scheduler.module->ops : NULL;
+
+	if (ops && scheduler && !ops->named && !service->life.timeout_ms &&
+	    !(scheduler->wants & SY_WANT_KEY))
+		complain_mildly(binder->complaints, service->persistence.node,
+				"persistence %s keeps nothing (timeout 0), and scheduler %s does not go by "
+				"keys: it has no effect. scheduler source-hash does, or set a timeout",
+				service->persistence.module->name, service->scheduler.module->name);
+}
+
 void
 bind_check_service(struct binder *binder, const struct service *service)
 {
@@ -194,12 +245,74 @@ bind_check_service(struct binder *binder, const struct service *service)
 	check_families(binder, service);
 	check_numbers(binder, service);
 	check_monitors(binder, service);
+	check_monitor_pools(binder, service);
+	check_persistence(binder, service);
+	lint_check_statements(binder, service);
+}
+
+static bool
+check_is_loopback(const struct sy_addr *addr)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return addr->family == SY_IPV4 ? addr->ip[0] == 127 : memcmp(addr->ip, one, sizeof(one)) == 0;
+}
+
+/* The console speaks HTTP in clear and lets those look who come from this machine. So it listens
+ * nowhere else, and what brings others to it must say who they are. */
+static void
+check_console_listens(struct binder *binder)
+{
+	const struct config *config = binder->config;
+
+	for (uint32_t i = 0; i < config->n_console; i++)
+		if (!check_is_loopback(&config->console[i].addr))
+			complain(binder->complaints, config->console[i].node,
+				 "the console listens on this machine's loopback only (127.0.0.1:8090); for "
+				 "others put a virtual-service with tls and send-proxy console in front");
+}
+
+static bool
+check_is_console(const struct config *config, const struct target *target, const struct server *server)
+{
+	struct sy_addr addr = server->addr;
+
+	addr.port = target_port(target, server, 0);
+	for (uint32_t i = 0; i < config->n_console; i++)
+		if (addr.port && memcmp(&addr, &config->console[i].addr, sizeof(addr)) == 0)
+			return true;
+	return false;
+}
+
+static void
+check_console_service(struct binder *binder, const struct service *service)
+{
+	const struct target *target = &service->target;
+	bool sends = service->settings.send_proxy.index == SEND_PROXY_CONSOLE;
+
+	for (uint32_t i = 0; sends && i < service->n_listeners; i++)
+		if (!service->listeners[i].tls)
+			complain(binder->complaints, service->listeners[i].node,
+				 "send-proxy console needs tls here: passwords come this way");
+	for (uint32_t i = 0; target->pool && i < target->pool->n_servers; i++) {
+		const struct server *server = &target->pool->servers[i];
+
+		if (sends && !check_is_loopback(&server->addr))
+			complain(binder->complaints, server->node,
+				 "send-proxy console is for the console of this machine: a loopback address");
+		if (!sends && server->name && check_is_console(binder->config, target, server))
+			complain(binder->complaints, server->node,
+				 "this is the console: virtual-service %s needs send-proxy console; and tls, or "
+				 "its clients would be taken for people on this machine", service->name);
+	}
 }
 
 static void
 check_console(struct binder *binder)
 {
 	const struct node *console = node_child(binder->config->root, "console");
+
+	check_console_listens(binder);
 
 	if (console && node_child(console, "allow") && !node_child(console, "listen"))
 		complain_mildly(
@@ -221,15 +334,20 @@ bind_check(struct binder *binder)
 				"be balanced");
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
+		const struct target *target;
 
-		if (service->target.pool)
-			names_add(used, service->target.pool->name, (void *)service);
-		if (service->sorry && service->sorry->pool)
-			names_add(used, service->sorry->pool->name, (void *)service);
+		if (service->name)
+			check_console_service(binder, service);
+		for (uint32_t j = 0; (target = service_target(service, j)); j++)
+			if (target->pool)
+				names_add(used, target->pool->name, (void *)service);
 	}
 	for (uint32_t i = 0; i < config->n_pools; i++)
 		if (config->pools[i].name && !names_find(used, config->pools[i].name))
 			complain_mildly(binder->complaints, config->pools[i].node,
 					"pool %s is not used by any virtual-service",
 					config->pools[i].name);
+	/* Only the loader has no board, and somebody who listens. */
+	if (!binder->board && binder->complaints->errors == 0)
+		lint(binder);
 }

@@ -4,11 +4,110 @@
 #include "conf/bind.h"
 #include "conf/modules.h"
 
+/* ---- the pools ---- */
+
+static void
+bind_seats(struct binder *binder, const struct node *node, const struct service *service,
+	   struct target *target)
+{
+	const struct pool *pool = target->pool;
+
+	target->seats = arena_array(binder->arena, struct seat, pool->n_servers);
+	for (uint32_t i = 0; i < pool->n_servers && service->name; i++) {
+		struct seat *seat = &target->seats[i];
+
+		seat->server = &pool->servers[i];
+		seat->id = hash_id(service->name, pool->name, seat->server->name, NULL);
+		seat->cell = bind_cell(binder, CELL_OTHER, seat->id, node);
+	}
+}
+
+static const struct pool *
+bind_pool_named(struct binder *binder, const struct node *node, const char *name)
+{
+	const struct pool *pool = names_find(binder->pools, name);
+	const char *near;
+
+	if (pool)
+		return pool;
+	near = text_nearest(name, names_all(binder->pools));
+	complain(binder->complaints, node, "there is no pool %s%s%s%s", name,
+		 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+	return NULL;
+}
+
+/* Who wants to know which pool a row of the protocol names. */
+struct bind_more {
+	struct binder *binder;
+	struct service *service;
+	uint32_t room;
+};
+
+static struct target *
+bind_more_grow(struct bind_more *more)
+{
+	struct service *service = more->service;
+	struct target *larger;
+
+	if (service->n_more == more->room) {
+		more->room = more->room ? more->room * 2 : 4;
+		larger = arena_array(more->binder->arena, struct target, more->room);
+		if (service->n_more)
+			memcpy(larger, service->more, service->n_more * sizeof(*larger));
+		service->more = larger;
+	}
+	return &service->more[service->n_more++];
+}
+
+/* struct rows_pools. 1 is the service's own pool; those after it are made as they are named. */
+static uint32_t
+bind_more_pool(void *context, const struct node *node, const char *name)
+{
+	struct bind_more *more = context;
+	struct service *service = more->service;
+	const struct pool *pool = bind_pool_named(more->binder, node, name);
+	struct target *target;
+
+	if (!pool)
+		return 0;
+	if (pool == service->target.pool)
+		return 1;
+	for (uint32_t i = 0; i < service->n_more; i++)
+		if (service->more[i].pool == pool)
+			return i + 2;
+	if (service->sorry && service->sorry->pool == pool) {
+		complain(more->binder->complaints, node,
+			 "pool %s is the sorry pool of virtual-service %s, and cannot be another one there",
+			 name, service->name ? service->name : "");
+		return 0;
+	}
+	target = bind_more_grow(more);
+	target->pool = pool;
+	target->tls = pool->tls;
+	target->group = hash_id(service->name ? service->name : "", "pool", name, NULL);
+	bind_seats(more->binder, node, service, target);
+	return service->n_more + 1;
+}
+
+/* ---- modules ---- */
+
+static void
+bind_release(struct binder *binder, const struct sy_module *module, void *conf)
+{
+	struct release *release;
+
+	if (!module->release)
+		return;
+	release = arena_new_of(binder->arena, struct release);
+	*release = (struct release){ module, conf, binder->config->releases };
+	binder->config->releases = release;
+}
+
 /* `protocol NAME key=value { ... }`: the module and its settings. `core`: rows that the core reads
  * from the same block. */
 static void
 bind_use(struct binder *binder, const struct node *node, enum sy_kind kind, const char *preset,
-	 const struct rows_into *core, struct use *use)
+	 const struct rows_into *core, const struct rows_pools *pools, struct use *use)
 {
 	struct complaints *complaints = binder->complaints;
 	unsigned errors = complaints->errors, n = 0;
@@ -35,16 +134,19 @@ bind_use(struct binder *binder, const struct node *node, enum sy_kind kind, cons
 		into[n++] = *core;
 	into[n++] = (struct rows_into){ use->module->rows, conf };
 	if (named) {
-		rows_bind(binder->arena, node, 1, into, n, NULL, complaints);
+		rows_bind_pools(binder->arena, node, 1, into, n, NULL, pools, complaints);
 	} else {
 		const struct node nothing = { .name = kind_names[kind], .file = node->file,
 					      .line = node->line, .via = node->via };
 
 		rows_bind(binder->arena, &nothing, 0, into, n, NULL, complaints);
 	}
-	if (complaints->errors == errors && use->module->check &&
-	    use->module->check(conf, &err) < 0)
+	if (complaints->errors > errors)
+		return;
+	if (use->module->check && use->module->check(conf, &err) < 0)
 		complain(complaints, node, "%s %s: %s", kind_names[kind], name, err.text);
+	else
+		bind_release(binder, use->module, conf);
 }
 
 static bool
@@ -59,8 +161,8 @@ static void
 bind_target(struct binder *binder, const struct node *node, struct service *service,
 	    struct target *target)
 {
-	struct pool *pool;
-	const char *name, *near;
+	const struct pool *pool;
+	const char *name;
 
 	bind_rows(binder, node, 1, target_rows, target, target_others);
 	target->tls = bind_tls(binder, node, false,
@@ -69,25 +171,15 @@ bind_target(struct binder *binder, const struct node *node, struct service *serv
 	name = bind_name(binder, node);
 	if (!name)
 		return;
-	pool = names_find(binder->pools, name);
-	if (!pool) {
-		near = text_nearest(name, names_all(binder->pools));
-		complain(binder->complaints, node, "there is no pool %s%s%s%s", name,
-			 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+	pool = bind_pool_named(binder, node, name);
+	if (!pool)
 		return;
-	}
 	target->pool = pool;
+	target->group = service->id;
 	bind_tls_servers(binder, target->tls, pool);
 	if (!target->tls)
 		target->tls = pool->tls;
-	target->seats = arena_array(binder->arena, struct seat, pool->n_servers);
-	for (uint32_t i = 0; i < pool->n_servers && service->name; i++) {
-		struct seat *seat = &target->seats[i];
-
-		seat->server = &pool->servers[i];
-		seat->id = hash_id(service->name, pool->name, seat->server->name, NULL);
-		seat->cell = bind_cell(binder, CELL_OTHER, seat->id, node);
-	}
+	bind_seats(binder, node, service, target);
 }
 
 /* ---- snat ---- */
@@ -172,7 +264,7 @@ bind_monitors(struct binder *binder, const struct node *block, struct service *s
 					 "monitor off, and there are others");
 			continue;
 		}
-		bind_use(binder, node, SY_MONITOR, "", &core, &monitor->use);
+		bind_use(binder, node, SY_MONITOR, "", &core, NULL, &monitor->use);
 		bind_monitor_times(binder, node, &conf);
 		monitor->settings = conf.settings;
 		service->n_monitors += monitor->use.module != NULL;
@@ -187,15 +279,18 @@ bind_modules(struct binder *binder, const struct node *node, struct service *ser
 	const struct node *protocol = bind_one(binder, node, "protocol");
 	const struct node *scheduler = bind_one(binder, node, "scheduler");
 	const struct node *persistence = bind_one(binder, node, "persistence");
+	struct bind_more more = { .binder = binder, .service = service };
+	const struct rows_pools pools = { bind_more_pool, &more };
 
-	bind_use(binder, protocol ? protocol : node, SY_PROTOCOL, "tcp", NULL, &service->protocol);
-	bind_use(binder, scheduler ? scheduler : node, SY_SCHEDULER, "least-connections", NULL,
+	bind_use(binder, protocol ? protocol : node, SY_PROTOCOL, "tcp", NULL, &pools,
+		 &service->protocol);
+	bind_use(binder, scheduler ? scheduler : node, SY_SCHEDULER, "least-connections", NULL, NULL,
 		 &service->scheduler);
 	if (persistence && !bind_is_off(persistence)) {
 		const struct sy_persistence *ops;
 		unsigned errors = binder->complaints->errors;
 
-		bind_use(binder, persistence, SY_PERSISTENCE, "", NULL, &service->persistence);
+		bind_use(binder, persistence, SY_PERSISTENCE, "", NULL, NULL, &service->persistence);
 		ops = service->persistence.module ? service->persistence.module->ops : NULL;
 		if (ops && binder->complaints->errors == errors)
 			service->life = ops->life(service->persistence.conf);

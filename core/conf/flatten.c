@@ -28,6 +28,8 @@ enum {
 	FLAT_BLOCK = 1,
 	FLAT_FILLED = 2,
 	FLAT_FOUND = 2,              /* found_what, shifted by so many bits */
+	FLAT_UNFOLDED = 16,
+	FLAT_ALL = 31,
 };
 
 /* ---- writing ---- */
@@ -95,7 +97,7 @@ flat_put_node(struct flat_writer *writer, const struct node *node)
 	flat_put(out, node->line);
 	flat_put(out, node->last_line);
 	flat_put(out, (node->block ? FLAT_BLOCK : 0) | (node->filled ? FLAT_FILLED : 0) |
-		      (uint32_t)node->found_what << FLAT_FOUND);
+		      (node->unfolded ? FLAT_UNFOLDED : 0) | (uint32_t)node->found_what << FLAT_FOUND);
 	flat_put_place(out, node->file, &writer->file, &writer->file_at);
 	flat_put_place(out, node->via, &writer->via, &writer->via_at);
 	flat_put(out, node->n_args);
@@ -242,13 +244,14 @@ flat_get_head(struct flat_reader *reader, struct node *node, uint32_t *n_childre
 	flags = flat_get(reader);
 	node->block = flags & FLAT_BLOCK;
 	node->filled = flags & FLAT_FILLED;
+	node->unfolded = flags & FLAT_UNFOLDED;
 	node->found_what = (uint8_t)(flags >> FLAT_FOUND & 3);
 	node->file = flat_get_place(reader);
 	node->via = flat_get_place(reader);
 	node->n_args = flat_get(reader);
 	*n_children = flat_get(reader);
 	node->name = flat_get_string(reader);
-	if (flags >> (FLAT_FOUND + 2) || node->n_args > flat_left(reader) / FLAT_ARG_SIZE)
+	if (flags > FLAT_ALL || node->n_args > flat_left(reader) / FLAT_ARG_SIZE)
 		reader->bad = true;
 	if (!reader->bad)
 		flat_get_args(reader, node);

@@ -152,6 +152,8 @@ generation_free(struct generation *generation)
 {
 	if (!generation)
 		return;
+	if (generation->config)
+		config_release(generation->config);
 	arena_free(generation->arena);
 	if (generation->map)
 		munmap(generation->map, generation->map_len);

@@ -6,6 +6,7 @@
 
 #include "conf/core_rows.h"
 #include "conf/modules.h"
+#include "conf/rows.h"
 
 enum { MANUAL_WIDTH = 72 };
 
@@ -91,8 +92,8 @@ manual_placeholder(const struct sy_row *row)
 	case SY_ROW_RANGES: return "RANGE ...";
 	case SY_ROW_FILE:
 	case SY_ROW_SECRET: return "FILE";
-	case SY_ROW_BLOCK:
-	case SY_ROW_BLOCKS: return "{ ... }";
+	case SY_ROW_BLOCK: return "{ ... }";
+	case SY_ROW_BLOCKS: return "";
 	case SY_ROW_POOL: return "POOL";
 	}
 	return "";
@@ -101,6 +102,11 @@ manual_placeholder(const struct sy_row *row)
 static void
 manual_syntax(const struct sy_row *row, struct text *out)
 {
+	if (row->type == SY_ROW_BLOCKS) {
+		rows_arguments_text(row->rows, out);
+		text_puts(out, out->len ? " [{ ... }]" : "{ ... }");
+		return;
+	}
 	if (row->type != SY_ROW_CHOICE) {
 		text_puts(out, manual_placeholder(row));
 		return;
@@ -156,7 +162,9 @@ manual_row(const struct sy_row *row, struct text *out)
 	text_free(&syntax);
 	if (row->doc)
 		manual_words(row->doc, out);
-	if (row->type == SY_ROW_BLOCK)
+	if (row->type == SY_ROW_BLOCKS)
+		text_puts(out, "May be given any number of times.\n");
+	if (row_is_block(row))
 		manual_list(row->rows, out);
 	else
 		manual_range(row, out);

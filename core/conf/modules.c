@@ -184,6 +184,15 @@ module_check_ops(const struct sy_module *module)
 	return "it is of no known kind";
 }
 
+static bool
+module_names_pools(const struct sy_row *rows)
+{
+	for (; rows && rows->name; rows++)
+		if (rows->type == SY_ROW_POOL || module_names_pools(rows->rows))
+			return true;
+	return false;
+}
+
 static int
 module_check(const struct sy_module *module, enum sy_kind kind, const char *name,
 	     struct sy_err *err)
@@ -220,6 +229,8 @@ module_check(const struct sy_module *module, enum sy_kind kind, const char *name
 			       module->name ? module->name : "nothing");
 	if (module->rows && module->conf_size == 0)
 		return sy_fail(err, "the module has settings, and no place for them");
+	if (kind != SY_PROTOCOL && module_names_pools(module->rows))
+		return sy_fail(err, "the module is refused: it names pools, and only a protocol may");
 	problem = module_check_ops(module);
 	return problem ? sy_fail(err, "the module is refused: %s", problem) : 0;
 }

@@ -80,7 +80,7 @@ normal_tls_of(struct normal *normal, struct node *block, const struct sy_row *ro
 
 	if (!tls)
 		return;
-	normal_tls(normal->gathered, normal->complaints, tls);
+	normal_tls(normal->gathered, normal->complaints, tls, rows);
 	normal_rows(normal, tls, rows);
 }
 
@@ -122,18 +122,20 @@ normal_main(struct normal *normal)
 	rows_fill_line(normal->arena, node, 1, control_rows);
 	node = (struct node *)node_child(root, "tables");
 	if (node) {
-		rows_unfold(normal->arena, node, 0);
+		rows_unfold(normal->arena, node, 0, tables_rows, NULL);
 		rows_fill(normal->arena, node, tables_rows);
 	}
 	node = (struct node *)node_child(root, "console");
-	if (node)
+	if (node) {
 		normal_listens(normal, node);
+		normal_rows(normal, node, console_rows);
+	}
 }
 
 static void
 normal_pool(struct normal *normal, struct node *pool)
 {
-	rows_unfold(normal->arena, pool, 1);
+	rows_unfold(normal->arena, pool, 1, pool_rows, NULL);
 	normal_rows(normal, pool, pool_rows);
 	normal_tls_of(normal, pool, tls_client_rows);
 	for (struct node *node = pool->children; node; node = node->next) {
@@ -171,22 +173,24 @@ static void
 normal_use(struct normal *normal, struct node *node, enum sy_kind kind)
 {
 	const struct gathered_module *module;
+	const struct sy_row *rows;
 
 	if (node->n_args == 0 || strcmp(node_arg(node, 0), "off") == 0)
 		return;
-	rows_unfold(normal->arena, node, 1);
-	if (kind == SY_MONITOR)
-		normal_monitor(normal, node);
 	module = names_find(normal->gathered->modules,
 			    gathered_key(normal->arena, kind, node_arg(node, 0)));
-	if (module && module->module && module->module->rows)
-		normal_rows(normal, node, module->module->rows);
+	rows = module && module->module ? module->module->rows : NULL;
+	rows_unfold(normal->arena, node, 1, rows, kind == SY_MONITOR ? monitor_rows : NULL);
+	if (kind == SY_MONITOR)
+		normal_monitor(normal, node);
+	if (rows)
+		normal_rows(normal, node, rows);
 }
 
 static void
 normal_service(struct normal *normal, struct node *service)
 {
-	rows_unfold(normal->arena, service, 1);
+	rows_unfold(normal->arena, service, 1, service_rows, NULL);
 	normal_rows(normal, service, service_rows);
 	normal_listens(normal, service);
 	normal_child(normal, service, "protocol", "tcp");

@@ -5,6 +5,7 @@
 #include "conf/gathered.h"
 
 /* Pairs of certificate and key, with their contents. What rows say of the block is not done here. */
-void normal_tls(struct gathered *gathered, struct complaints *complaints, struct node *tls);
+void normal_tls(struct gathered *gathered, struct complaints *complaints, struct node *tls,
+		const struct sy_row *rows);
 
 #endif

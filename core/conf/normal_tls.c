@@ -4,6 +4,7 @@
 #define _GNU_SOURCE 1
 #include <string.h>
 
+#include "conf/core_rows.h"
 #include "conf/gathered.h"
 #include "conf/normal.h"
 #include "conf/rows.h"
@@ -195,14 +196,15 @@ pairs_complete(struct pairs *pairs, struct node *certificate)
 }
 
 void
-normal_tls(struct gathered *gathered, struct complaints *complaints, struct node *tls)
+normal_tls(struct gathered *gathered, struct complaints *complaints, struct node *tls,
+	   const struct sy_row *rows)
 {
 	struct pairs pairs = { gathered, gathered->arena, complaints };
 
-	rows_unfold(pairs.arena, tls, 0);
+	rows_unfold(pairs.arena, tls, 0, rows, NULL);
 	for (struct node *node = tls->children; node; node = node->next)
 		if (strcmp(node->name, "certificate") == 0 && node->n_args)
-			rows_unfold(pairs.arena, node, 1);
+			rows_unfold(pairs.arena, node, 1, certificate_rows, NULL);
 	pairs_take_keys(&pairs, tls);
 	for (struct node *node = tls->children; node; node = node->next)
 		if (strcmp(node->name, "certificate") == 0)

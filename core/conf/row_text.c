@@ -110,6 +110,26 @@ row_text_type(const struct sy_row *row, struct text *out)
 }
 
 void
+rows_arguments_text(const struct sy_row *rows, struct text *out)
+{
+	for (; rows && rows->name; rows++) {
+		bool needed = rows->flags & SY_REQUIRED;
+
+		if (!(rows->flags & SY_ARGUMENT))
+			continue;
+		text_puts(out, out->len ? " " : "");
+		text_puts(out, needed ? "" : "[");
+		if (rows->type == SY_ROW_CHOICE)
+			for (unsigned i = 0; rows->words[i]; i++)
+				text_printf(out, "%s%s", i ? "|" : "", rows->words[i]);
+		else
+			for (const char *at = rows->name; *at; at++)
+				text_printf(out, "%c", *at >= 'a' && *at <= 'z' ? *at - 32 : *at);
+		text_puts(out, needed ? "" : "]");
+	}
+}
+
+void
 rows_range_text(const struct sy_row *row, struct text *out)
 {
 	row_text_type(row, out);

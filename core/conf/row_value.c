@@ -324,9 +324,10 @@ row_parse(struct arena *arena, const struct sy_row *row, const struct row_value 
 	case SY_ROW_NONE:
 	case SY_ROW_BLOCK:
 	case SY_ROW_BLOCKS:
-	case SY_ROW_POOL:
 		must(!"a value has a type");
 		return false;
+	case SY_ROW_POOL:
+		return true; /* rows_bind() knows who knows it */
 	case SY_ROW_BOOL:
 		return row_bool(&parse, values, field);
 	case SY_ROW_UINT:

@@ -22,18 +22,10 @@ struct binding {
 	const struct rows_into *into;
 	unsigned n;
 	const struct rows_other *others;
+	const struct rows_pools *pools;
 	struct complaints *complaints;
 	struct gathered gathered;
 };
-
-static const struct sy_row *
-rows_find(const struct sy_row *rows, const char *name, size_t len)
-{
-	for (; rows && rows->name; rows++)
-		if (strncmp(rows->name, name, len) == 0 && rows->name[len] == '\0')
-			return rows;
-	return NULL;
-}
 
 static bool
 rows_other_has(const struct rows_other *others, const char *name)
@@ -42,15 +34,6 @@ rows_other_has(const struct rows_other *others, const char *name)
 		if (strcmp(others->name, name) == 0)
 			return true;
 	return false;
-}
-
-/* Length of the name in "name=value", or 0. */
-static size_t
-rows_key_len(const char *arg)
-{
-	const char *equals = strchr(arg, '=');
-
-	return equals ? (size_t)(equals - arg) : 0;
 }
 
 /* ---- names ---- */
@@ -101,6 +84,25 @@ rows_find_any(const struct binding *binding, const char *name, size_t len)
 }
 
 static void
+rows_unexpected(const struct binding *binding, const char *arg)
+{
+	const struct node *block = binding->block;
+	struct text wanted = { 0 };
+
+	if (binding->n)
+		rows_arguments_text(binding->into[0].rows, &wanted);
+	if (wanted.len)
+		complain(binding->complaints, block, "%s: unexpected %s; what is written there is %s %s",
+			 block->name, *arg ? arg : "\"\"", block->name, wanted.at);
+	else
+		complain(binding->complaints, block,
+			 "%s: unexpected %s; settings are written as "
+			 "name=value here, or in a block: %s ... { name value; }",
+			 block->name, *arg ? arg : "\"\"", block->name);
+	text_free(&wanted);
+}
+
+static void
 rows_check_names(const struct binding *binding)
 {
 	const struct node *block = binding->block;
@@ -110,11 +112,8 @@ rows_check_names(const struct binding *binding)
 		size_t len = rows_key_len(arg);
 		const struct sy_row *row = rows_find_any(binding, arg, len);
 
-		if (len == 0 || (row && row->type == SY_ROW_BLOCK))
-			complain(binding->complaints, block,
-				 "%s: unexpected %s; settings are written as "
-				 "name=value here, or in a block: %s ... { name value; }",
-				 block->name, *arg ? arg : "\"\"", block->name);
+		if (len == 0 || (row && row_is_block(row)))
+			rows_unexpected(binding, arg);
 		else if (!row)
 			rows_unknown(binding, block, arena_text_n(binding->arena, arg, len), true);
 	}
@@ -157,7 +156,7 @@ rows_gather_args(struct binding *binding, const struct sy_row *row)
 	const struct node *block = binding->block;
 	struct gathered *to = &binding->gathered;
 
-	for (uint32_t i = binding->first_arg; i < block->n_args && row->type != SY_ROW_BLOCK; i++) {
+	for (uint32_t i = binding->first_arg; i < block->n_args && !row_is_block(row); i++) {
 		const char *arg = node_arg(block, i);
 		size_t len = rows_key_len(arg);
 
@@ -191,42 +190,51 @@ rows_gather_children(struct binding *binding, const struct sy_row *row)
 	for (const struct node *child = binding->block->children; child; child = child->next) {
 		if (strcmp(child->name, row->name) != 0)
 			continue;
-		if (to->first && !row_is_list(row)) {
+		if (to->first && !row_is_list(row) && row->type != SY_ROW_BLOCKS) {
 			complain(binding->complaints, child,
 				 "%s is given twice; the first time at %s:%u", row->name,
 				 to->first->file, to->first->line);
 			continue;
 		}
-		if (child->block && row->type != SY_ROW_BLOCK)
+		if (child->block && !row_is_block(row))
 			complain(binding->complaints, child, "%s takes no block", row->name);
-		else if (child->n_args == 0 && row->type != SY_ROW_BLOCK)
+		else if (child->n_args == 0 && !row_is_block(row))
 			rows_no_value(binding, child, row);
 		if (!to->first)
 			to->first = child;
-		for (uint32_t i = 0; i < child->n_args; i++)
+		for (uint32_t i = 0; i < child->n_args && !row_is_block(row); i++)
 			rows_gather(to, node_arg(child, i),
 				    child->found_what ? child->found[i] : sy_span("", 0), child);
 	}
 }
 
-/* A preset as it would be written: words with spaces between them, or one text. */
 static void
-rows_gather_preset(struct binding *binding, const struct sy_row *row)
+rows_gather_preset(struct arena *arena, const struct node *block, const struct sy_row *row,
+		   struct gathered *to)
 {
-	const char *at = row->preset;
+	struct sy_span *words;
+	uint32_t n = rows_preset(arena, row, &words);
 
-	if (row->type == SY_ROW_TEXT || !*at) {
-		rows_gather(&binding->gathered, row->preset, sy_span("", 0), binding->block);
-		return;
-	}
-	while (*at) {
-		size_t len = strcspn(at, " ");
+	for (uint32_t i = 0; i < n; i++)
+		rows_gather(to, (const char *)words[i].at, sy_span("", 0), block);
+}
 
-		rows_gather(&binding->gathered, arena_text_n(binding->arena, at, len),
-			    sy_span("", 0), binding->block);
-		at += len;
-		at += strspn(at, " ");
+/* One block into one struct. What stands on its line may go to rows in turn, so that is spread out
+ * first; the loader has done it already. */
+static void
+rows_bind_element(struct binding *binding, const struct node *block, const struct sy_row *rows,
+		  void *conf)
+{
+	const struct rows_into into = { rows, conf };
+	struct node spread = *block;
+
+	if (block->n_args && !block->unfolded) {
+		spread.args = arena_array(binding->arena, struct sy_span, block->n_args);
+		memcpy(spread.args, block->args, block->n_args * sizeof(*block->args));
+		rows_unfold(binding->arena, &spread, 0, rows, NULL);
 	}
+	rows_bind_pools(binding->arena, &spread, 0, &into, 1, NULL, binding->pools,
+			binding->complaints);
 }
 
 static void
@@ -234,18 +242,81 @@ rows_bind_block(struct binding *binding, const struct sy_row *row, void *conf)
 {
 	static const struct node nothing = { .name = "" };
 	const struct rows_into into = { row->rows, conf };
-	const struct node *child = binding->gathered.first;
 
-	if (!child && (row->flags & SY_REQUIRED))
-		complain(binding->complaints, binding->block, "%s needs a block %s { ... }",
-			 binding->block->name, row->name);
-	if (child) {
-		rows_bind(binding->arena, child, 0, &into, 1, NULL, binding->complaints);
+	if (binding->gathered.first) {
+		rows_bind_element(binding, binding->gathered.first, row->rows, conf);
 	} else {
 		struct complaints none = { .errors = COMPLAINTS_TOLD + 1 };
 
 		rows_bind(binding->arena, &nothing, 0, &into, 1, NULL, &none);
 	}
+}
+
+static void
+rows_bind_blocks(struct binding *binding, const struct sy_row *row, struct sy_blocks *out)
+{
+	uint32_t n = 0;
+	char *at;
+
+	for (const struct node *child = binding->block->children; child; child = child->next)
+		n += strcmp(child->name, row->name) == 0;
+	*out = (struct sy_blocks){ NULL, n };
+	if (!n)
+		return;
+	must(row->size);
+	out->at = at = arena_alloc(binding->arena, (size_t)n * row->size);
+	for (const struct node *child = binding->block->children; child; child = child->next) {
+		if (strcmp(child->name, row->name) != 0)
+			continue;
+		rows_bind_element(binding, child, row->rows, at);
+		at += row->size;
+	}
+}
+
+static void
+rows_missing(const struct binding *binding, const struct sy_row *row)
+{
+	const struct node *block = binding->block;
+	const char *arg = node_arg(block, 0);
+	struct text range = { 0 }, wanted = { 0 };
+
+	if (row_is_block(row)) {
+		complain(binding->complaints, block, "%s needs a block %s { ... }", block->name,
+			 row->name);
+		return;
+	}
+	rows_range_text(row, &range);
+	if (row->flags & SY_ARGUMENT)
+		rows_arguments_text(binding->into[0].rows, &wanted);
+	complain(binding->complaints, block, "%s%s%s needs %s: %s%s%s%s%s", block->name,
+		 *arg ? " " : "", arg, row->name, range.at,
+		 wanted.len ? "; what is written there is " : "", wanted.len ? block->name : "",
+		 wanted.len ? " " : "", wanted.len ? wanted.at : "");
+	text_free(&range);
+	text_free(&wanted);
+}
+
+/* A pool is known by its name, and its place among those of the service is what counts. */
+static void
+rows_bind_pool(const struct binding *binding, const struct sy_row *row, struct sy_pool *out)
+{
+	const struct row_value *value = binding->gathered.values;
+
+	if (binding->pools)
+		out->index = binding->pools->find(binding->pools->context, value->at, value->text);
+	else
+		complain(binding->complaints, value->at, "%s %s: no pool can be named here", row->name,
+			 value->text);
+}
+
+static void
+rows_bind_values(struct binding *binding, const struct sy_row *row, void *field)
+{
+	const struct gathered *from = &binding->gathered;
+
+	if (row_parse(binding->arena, row, from->values, from->n, field, binding->complaints) &&
+	    row->type == SY_ROW_POOL)
+		rows_bind_pool(binding, row, field);
 }
 
 static void
@@ -263,31 +334,26 @@ rows_bind_row(struct binding *binding, const struct sy_row *row, void *conf)
 		complain(binding->complaints, binding->block, "%s is given twice", row->name);
 	if (row->given)
 		*((bool *)conf + row->given - 1) = from->first && !from->first->filled;
-	if (row->type == SY_ROW_BLOCK) {
+	if (!from->first && (row->flags & SY_REQUIRED))
+		rows_missing(binding, row);
+	if (row->type == SY_ROW_BLOCKS) {
+		rows_bind_blocks(binding, row, (struct sy_blocks *)(void *)field);
+	} else if (row->type == SY_ROW_BLOCK) {
 		rows_bind_block(binding, row, field);
-		return;
-	}
-	if (!from->first && (row->flags & SY_REQUIRED)) {
-		struct text range = { 0 };
-
-		rows_range_text(row, &range);
-		complain(binding->complaints, binding->block, "%s %s needs %s: %s",
-			 binding->block->name, node_arg(binding->block, 0), row->name, range.at);
-		text_free(&range);
 	} else if (from->n && (!from->repeated || row_is_list(row))) {
-		row_parse(binding->arena, row, from->values, from->n, field, binding->complaints);
-	} else if (!from->first && row->preset) {
-		rows_gather_preset(binding, row);
-		row_parse(binding->arena, row, from->values, from->n, field, binding->complaints);
+		rows_bind_values(binding, row, field);
+	} else if (!from->first && row->preset && !(row->flags & SY_REQUIRED)) {
+		rows_gather_preset(binding->arena, binding->block, row, from);
+		rows_bind_values(binding, row, field);
 	}
 }
 
 void
-rows_bind(struct arena *arena, const struct node *block, uint32_t first_arg,
-	  const struct rows_into *into, unsigned n, const struct rows_other *others,
-	  struct complaints *complaints)
+rows_bind_pools(struct arena *arena, const struct node *block, uint32_t first_arg,
+		const struct rows_into *into, unsigned n, const struct rows_other *others,
+		const struct rows_pools *pools, struct complaints *complaints)
 {
-	struct binding binding = { arena, block, first_arg, into, n, others, complaints, { 0 } };
+	struct binding binding = { arena, block, first_arg, into, n, others, pools, complaints, { 0 } };
 
 	rows_check_names(&binding);
 	for (unsigned i = 0; i < n; i++)
@@ -296,112 +362,10 @@ rows_bind(struct arena *arena, const struct node *block, uint32_t first_arg,
 	free(binding.gathered.values);
 }
 
-/* ---- the other way round ---- */
-
 void
-rows_unfold(struct arena *arena, struct node *block, uint32_t first_arg)
+rows_bind(struct arena *arena, const struct node *block, uint32_t first_arg,
+	  const struct rows_into *into, unsigned n, const struct rows_other *others,
+	  struct complaints *complaints)
 {
-	uint32_t kept = first_arg < block->n_args ? first_arg : block->n_args;
-	struct node **tail = &block->children;
-
-	/* Arguments stand before what the block says. */
-	for (uint32_t i = kept; i < block->n_args; i++) {
-		const char *arg = node_arg(block, i);
-		size_t len = rows_key_len(arg);
-		struct node *child;
-
-		if (len == 0) {
-			block->args[kept++] = block->args[i];
-			continue;
-		}
-		child = node_new(arena, block, arena_text_n(arena, arg, len), 1);
-		child->args[0] = sy_span_text(arg + len + 1);
-		child->next = *tail;
-		*tail = child;
-		tail = &child->next;
-		block->block = true;
-	}
-	block->n_args = kept;
-}
-
-static bool
-rows_given(const struct node *block, uint32_t first_arg, const struct sy_row *row)
-{
-	for (uint32_t i = first_arg; i < block->n_args; i++) {
-		size_t len = rows_key_len(node_arg(block, i));
-
-		if (len && strncmp(node_arg(block, i), row->name, len) == 0 &&
-		    row->name[len] == '\0')
-			return true;
-	}
-	return node_child(block, row->name) != NULL;
-}
-
-static void
-rows_fill_row(struct arena *arena, struct node *block, const struct sy_row *row)
-{
-	struct binding words = { .arena = arena, .block = block };
-	struct node *child;
-
-	rows_gather_preset(&words, row);
-	child = node_new(arena, block, row->name, words.gathered.n);
-	child->filled = true;
-	for (uint32_t i = 0; i < child->n_args; i++)
-		child->args[i] = sy_span_text(words.gathered.values[i].text);
-	free(words.gathered.values);
-	node_append(block, child);
-	block->block = true;
-}
-
-void
-rows_fill(struct arena *arena, struct node *block, const struct sy_row *rows)
-{
-	for (; rows && rows->name; rows++) {
-		struct node *child = (struct node *)node_child(block, rows->name);
-
-		if (rows->type == SY_ROW_BLOCK && child) {
-			rows_unfold(arena, child, 0);
-			rows_fill(arena, child, rows->rows);
-		} else if (rows->preset && !rows->given && !child) {
-			rows_fill_row(arena, block, rows);
-		}
-	}
-}
-
-void
-rows_fill_line(struct arena *arena, struct node *line, uint32_t first_arg,
-	       const struct sy_row *rows)
-{
-	struct sy_span *args;
-	uint32_t n = 0;
-
-	for (const struct sy_row *row = rows; row->name; row++)
-		n += row->preset && !row->given && !rows_given(line, first_arg, row);
-	if (n == 0)
-		return;
-	args = arena_array(arena, struct sy_span, line->n_args + n);
-	if (line->n_args)
-		memcpy(args, line->args, line->n_args * sizeof(*args));
-	n = line->n_args;
-	for (const struct sy_row *row = rows; row->name; row++)
-		if (row->preset && !row->given && !rows_given(line, first_arg, row))
-			args[n++] =
-			    sy_span_text(arena_printf(arena, "%s=%s", row->name, row->preset));
-	line->args = args;
-	line->n_args = n;
-}
-
-void
-rows_visit(struct node *block, const struct sy_row *rows,
-	   void (*visit)(void *context, struct node *statement, const struct sy_row *row),
-	   void *context)
-{
-	for (struct node *child = block->children; child; child = child->next) {
-		const struct sy_row *row = rows_find(rows, child->name, strlen(child->name));
-
-		if (row && row->type == SY_ROW_BLOCK)
-			rows_visit(child, row->rows, visit, context);
-		else if (row)
-			visit(context, child, row);
-	}
+	rows_bind_pools(arena, block, first_arg, into, n, others, NULL, complaints);
 }

@@ -25,6 +25,7 @@ struct node {
 	uint32_t n_args;
 	bool block;               /* written with { } */
 	bool filled;              /* not written by the operator: a default */
+	bool unfolded;            /* its line was spread out, see rows_unfold: what is left is too much */
 	uint8_t found_what;       /* enum found */
 	struct sy_span *found;    /* n_args of them, or NULL */
 	struct node *children;    /* in the order of the file */

@@ -58,7 +58,7 @@ explain_limits(struct request *request, const struct service *service, const str
 
 static void
 explain_persistence(struct request *request, const struct service *service,
-                    const struct sy_facts *facts, json_t *steps)
+                    const struct target *target, const struct sy_facts *facts, json_t *steps)
 {
 	const struct sy_persistence *ops;
 	struct sy_persist_life life = service->life;
@@ -80,20 +80,20 @@ explain_persistence(struct request *request, const struct service *service,
 		ops->print(service->persistence.conf, &key, words, sizeof(words));
 	life.refresh = false; /* looking must not lengthen its life */
 	server = persist_find(request->console->child->board, request->console->child->row,
-	                      service->id, &key, &life, request->console->child->now_ms);
+	                      target->group, &key, &life, request->console->child->now_ms);
 	if (!server) {
 		explain_step(steps, "persistence: no entry for %s", words);
 		return;
 	}
-	for (uint32_t i = 0; i < service->target.pool->n_servers; i++)
-		if (service->target.pool->servers[i].id == server)
+	for (uint32_t i = 0; i < target->pool->n_servers; i++)
+		if (target->pool->servers[i].id == server)
 			explain_step(steps, "persistence: %s has an entry for server %s", words,
-			             service->target.pool->servers[i].name);
+			             target->pool->servers[i].name);
 }
 
 static json_t *
 explain_servers(struct request *request, const struct service *service,
-                const struct choose_trace *trace)
+                const struct target *target, const struct choose_trace *trace)
 {
 	json_t *list = json_array();
 
@@ -103,8 +103,9 @@ explain_servers(struct request *request, const struct service *service,
 		const char *state = seat_state(request->console, service, note->seat, &health);
 
 		json_array_append_new(list, json_pack(
-			"{s:s, s:s, s:i, s:i, s:b, s:b, s:b, s:s}",
-			"name", note->seat->server->name, "state", state,
+			"{s:s, s:s, s:s, s:i, s:i, s:b, s:b, s:b, s:s}",
+			"name", note->seat->server->name, "pool",
+			note->sorry ? service->sorry->pool->name : target->pool->name, "state", state,
 			"active", (int)board_active(request->console->child->board, note->seat->cell),
 			"weight", (int)note->seat->server->weight,
 			"offered", note->offered, "chosen", note->chosen, "sorry", note->sorry,
@@ -114,7 +115,8 @@ explain_servers(struct request *request, const struct service *service,
 }
 
 static void
-explain_run(struct request *request, const struct service *service, const struct sy_addr *client)
+explain_run(struct request *request, const struct service *service, const struct target *target,
+            const struct sy_addr *client)
 {
 	struct lineup lineup, sorry;
 	struct choose_trace trace = { 0 };
@@ -132,12 +134,15 @@ explain_run(struct request *request, const struct service *service, const struct
 
 	if (service->n_listeners)
 		facts.service = service->listeners[0].addr;
-	trace.room = service->target.pool->n_servers + (service->sorry ? service->sorry->pool->n_servers : 0);
+	trace.room = service_seats(service);
 	trace.notes = must_alloc(trace.room * sizeof(*trace.notes));
 	memset(trace.notes, 0, trace.room * sizeof(*trace.notes));
 	limit = explain_limits(request, service, client, steps);
-	explain_persistence(request, service, &facts, steps);
-	lineup_init(&lineup, service, &service->target);
+	if (target != &service->target)
+		explain_step(steps, "pool: %s, as a rule of protocol %s may choose", target->pool->name,
+		             service->protocol.module->name);
+	explain_persistence(request, service, target, &facts, steps);
+	lineup_init(&lineup, service, target);
 	if (service->sorry)
 		lineup_init(&sorry, service, service->sorry);
 	choose(&ask, &choice);
@@ -157,25 +162,42 @@ explain_run(struct request *request, const struct service *service, const struct
 	                                "service", service->name, "server",
 	                                limit == REASON_NONE && choice.seat ? choice.seat->server->name : NULL,
 	                                "steps", steps,
-	                                "servers", explain_servers(request, service, &trace)));
+	                                "servers", explain_servers(request, service, target, &trace)));
 	lineup_free(&lineup);
 	if (service->sorry)
 		lineup_free(&sorry);
 	free(trace.notes);
 }
 
+/* What a rule of the protocol would choose is asked for by name. */
+static const struct target *
+explain_target(const struct service *service, const char *pool)
+{
+	if (!pool || strcmp(pool, service->target.pool->name) == 0)
+		return &service->target;
+	for (uint32_t i = 0; i < service->n_more; i++)
+		if (strcmp(pool, service->more[i].pool->name) == 0)
+			return &service->more[i];
+	return NULL;
+}
+
 void
 api_explain(struct request *request)
 {
 	const struct service *service = api_find_service(request, request_query(request, "service"));
-	const char *text = request_query(request, "client");
+	const char *text = request_query(request, "client"), *pool = request_query(request, "pool");
+	const struct target *target;
 	struct sy_addr client;
 
 	if (!service)
 		return;
-	if (!text || !addr_parse(text, &client))
+	target = explain_target(service, pool);
+	if (!target)
+		request_error(request, 404, "virtual-service %s has no pool %s beside its own",
+		              service->name, pool);
+	else if (!text || !addr_parse(text, &client))
 		request_error(request, 400, "client= is an address such as 192.0.2.7 or 2001:db8::1, "
 		              "not %s", text ? text : "nothing");
 	else
-		explain_run(request, service, &client);
+		explain_run(request, service, target, &client);
 }

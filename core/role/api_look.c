@@ -67,29 +67,27 @@ look_server(struct request *request, const struct pool *pool, const struct serve
 	const struct config *config = look_config(request);
 	struct board_tally sum;
 	char address[ADDR_TEXT_SIZE];
-	json_t *seats = json_array();
+	json_t *seats = json_array(), *seat;
 	unsigned down = 0, n = 0;
 
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
-		const struct target *targets[] = { &service->target, service->sorry };
+		const struct target *target = service_target_of(service, pool);
+		struct cell_health health;
+		const char *state;
 
-		for (unsigned t = 0; t < 2; t++) {
-			const struct seat *seat;
-			struct cell_health health;
-			const char *state;
-
-			if (!targets[t] || targets[t]->pool != pool)
-				continue;
-			seat = &targets[t]->seats[server - pool->servers];
-			state = seat_state(request->console, service, seat, &health);
-			n++;
-			down += strcmp(state, "down") == 0;
-			json_array_append_new(seats, json_pack("{s:s, s:s, s:s, s:I}", "service",
-			                                       service->name, "state", state, "why",
-			                                       health.reason, "since",
-			                                       (json_int_t)health.since_wall_ms));
-		}
+		if (!target)
+			continue;
+		state = seat_state(request->console, service, &target->seats[server - pool->servers],
+		                   &health);
+		n++;
+		down += strcmp(state, "down") == 0;
+		seat = json_pack("{s:s, s:s, s:s, s:I}", "service", service->name, "state", state,
+		                 "why", health.reason, "since", (json_int_t)health.since_wall_ms);
+		if (seat)
+			view_forecast(request->console, service, &target->seats[server - pool->servers],
+			              seat);
+		json_array_append_new(seats, seat);
 	}
 	board_sum(request->console->child->board, server->cell, &sum);
 	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o}",
@@ -124,12 +122,12 @@ api_servers(struct request *request)
 static void
 look_wrong(struct request *request, const struct service *service, json_t *list)
 {
-	const struct target *targets[] = { &service->target, service->sorry };
+	const struct target *target;
 
-	for (unsigned t = 0; t < 2; t++)
-		for (uint32_t i = 0; targets[t] && i < targets[t]->pool->n_servers; i++) {
+	for (uint32_t t = 0; (target = service_target(service, t)); t++)
+		for (uint32_t i = 0; i < target->pool->n_servers; i++) {
 			struct cell_health health;
-			const char *state = seat_state(request->console, service, &targets[t]->seats[i],
+			const char *state = seat_state(request->console, service, &target->seats[i],
 			                               &health);
 
 			if (strcmp(state, "up") == 0 || strcmp(state, "unchecked") == 0 ||
@@ -137,7 +135,7 @@ look_wrong(struct request *request, const struct service *service, json_t *list)
 				continue;
 			json_array_append_new(list, json_pack(
 				"{s:s, s:s, s:s, s:s, s:I}", "service", service->name, "server",
-				targets[t]->seats[i].server->name, "state", state, "why", health.reason,
+				target->seats[i].server->name, "state", state, "why", health.reason,
 				"since", (json_int_t)health.since_wall_ms));
 		}
 }
@@ -188,6 +186,20 @@ api_status(struct request *request)
 
 static const char *const health_words[] = { "unknown", "up", "down", "draining", "unchecked" };
 
+static json_t *
+look_check(struct request *request, const struct service *service, const struct seat *seat)
+{
+	struct cell_health health;
+
+	board_health_read(board_cell_at(request->console->child->board, seat->cell), &health);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "service", service->name,
+	                 "server", seat->server->name,
+	                 "state", health_words[health.health <= HEALTH_UNCHECKED ? health.health : 0],
+	                 "why", health.reason, "since", (json_int_t)health.since_wall_ms,
+	                 "changes", (json_int_t)health.changes,
+	                 "latency_us", (json_int_t)health.latency_us);
+}
+
 /* Seat by seat: what the checker has written, with reason and latency. */
 void
 api_checks(struct request *request)
@@ -197,21 +209,12 @@ api_checks(struct request *request)
 
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
+		const struct target *target;
 
-		for (uint32_t k = 0; service->n_monitors && k < service->target.pool->n_servers; k++) {
-			const struct seat *seat = &service->target.seats[k];
-			struct cell_health health;
-
-			board_health_read(board_cell_at(request->console->child->board, seat->cell),
-			                  &health);
-			json_array_append_new(list, json_pack(
-				"{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "service", service->name,
-				"server", seat->server->name,
-				"state", health_words[health.health <= HEALTH_UNCHECKED ? health.health : 0],
-				"why", health.reason, "since", (json_int_t)health.since_wall_ms,
-				"changes", (json_int_t)health.changes,
-				"latency_us", (json_int_t)health.latency_us));
-		}
+		for (uint32_t t = 0; service->n_monitors && (target = service_target(service, t)); t++)
+			for (uint32_t k = 0; k < target->pool->n_servers; k++)
+				json_array_append_new(list, look_check(request, service,
+				                                       &target->seats[k]));
 	}
 	request_json(request, json_pack("{s:o}", "checks", list));
 }

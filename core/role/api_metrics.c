@@ -180,7 +180,7 @@ metrics_read(struct metrics *metrics)
 	metrics->seats = must_alloc((seats + 1) * sizeof(*metrics->seats));
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
-		const struct target *targets[] = { &service->target, service->sorry };
+		const struct target *target;
 		struct metric_subject *at = &metrics->services[metrics->n_services++];
 		uint32_t first = metrics->n_seats;
 
@@ -193,9 +193,9 @@ metrics_read(struct metrics *metrics)
 		metrics_label(&metrics->labels, "service", service->name);
 		at->labels_len = (uint32_t)metrics->labels.len - at->labels;
 		text_add(&metrics->labels, " ", 1);
-		for (unsigned t = 0; t < 2; t++)
-			for (uint32_t k = 0; targets[t] && k < targets[t]->pool->n_servers; k++)
-				metrics_read_seat(metrics, service, targets[t], &targets[t]->seats[k]);
+		for (uint32_t t = 0; (target = service_target(service, t)); t++)
+			for (uint32_t k = 0; k < target->pool->n_servers; k++)
+				metrics_read_seat(metrics, service, target, &target->seats[k]);
 		for (uint32_t k = first; k < first + at->servers; k++)
 			at->usable += live_usable(metrics->seats[k].state);
 	}

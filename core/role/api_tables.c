@@ -137,6 +137,18 @@ persistence_server(const struct config *config, uint64_t id)
 	return NULL;
 }
 
+/* Whose entries are these? Each pool of a service has its own. */
+static bool
+persistence_has(const struct service *service, uint64_t group)
+{
+	if (service->target.group == group)
+		return true;
+	for (uint32_t i = 0; i < service->n_more; i++)
+		if (service->more[i].group == group)
+			return true;
+	return false;
+}
+
 static bool
 persistence_each(void *context, const struct persist_entry_view *entry)
 {
@@ -147,9 +159,9 @@ persistence_each(void *context, const struct persist_entry_view *entry)
 	char key[128] = "";
 
 	for (uint32_t i = 0; !service && i < walk->config->n_services; i++)
-		if (walk->config->services[i].id == entry->group)
+		if (persistence_has(&walk->config->services[i], entry->group))
 			service = &walk->config->services[i];
-	if (!service || service->id != entry->group || !service->persistence.module)
+	if (!service || !persistence_has(service, entry->group) || !service->persistence.module)
 		return true;
 	if (walk->server && (!server || strcmp(server, walk->server) != 0))
 		return true;
@@ -201,6 +213,17 @@ api_persistence(struct request *request)
 	                                "capacity", (json_int_t)capacity));
 }
 
+static size_t
+persistence_clear_groups(struct child *child, const struct service *service, uint64_t server,
+                         const struct sy_key *key)
+{
+	size_t n = persist_clear(child->board, child->row, service->target.group, server, key);
+
+	for (uint32_t i = 0; i < service->n_more; i++)
+		n += persist_clear(child->board, child->row, service->more[i].group, server, key);
+	return n;
+}
+
 /* server 0: any; client NULL: any. */
 static size_t
 persistence_clear(struct child *child, const struct service *service, uint64_t server,
@@ -210,8 +233,10 @@ persistence_clear(struct child *child, const struct service *service, uint64_t s
 	struct sy_key key;
 	size_t n = 0;
 
+	if (!client && !service)
+		return persist_clear(child->board, child->row, 0, server, NULL);
 	if (!client)
-		return persist_clear(child->board, child->row, service ? service->id : 0, server, NULL);
+		return persistence_clear_groups(child, service, server, NULL);
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *each = &config->services[i];
 
@@ -219,7 +244,7 @@ persistence_clear(struct child *child, const struct service *service, uint64_t s
 			continue;
 		key = persistence_key(each, client);
 		if (key.len)
-			n += persist_clear(child->board, child->row, each->id, server, &key);
+			n += persistence_clear_groups(child, each, server, &key);
 	}
 	return n;
 }

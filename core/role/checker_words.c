@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/must.h"
 #include "base/text.h"
 #include "role/checker.h"
 
@@ -41,11 +42,13 @@ static void
 words_who(const struct watch *watch, uint32_t n, char *out, size_t size)
 {
 	const struct service *service = watch->service;
-	const struct target *target = &service->target;
+	const struct target *target;
 	const struct server *server = watch->seat->server;
 
-	if (watch->seat < target->seats || watch->seat >= target->seats + target->pool->n_servers)
-		target = service->sorry;
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
+		if (watch->seat >= target->seats && watch->seat < target->seats + target->pool->n_servers)
+			break;
+	must(target != NULL);
 	if (n == 1)
 		snprintf(out, size, "server %s (pool %s, service %s)", server->name, target->pool->name,
 		         service->name);

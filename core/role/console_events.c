@@ -52,10 +52,10 @@ event_changed(struct console *console, uint32_t cell)
 	config = console->child->current->config;
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		const struct service *service = &config->services[i];
+		const struct target *target;
 
-		event_seat(console, service, &service->target, cell);
-		if (service->sorry)
-			event_seat(console, service, service->sorry, cell);
+		for (uint32_t t = 0; (target = service_target(service, t)); t++)
+			event_seat(console, service, target, cell);
 	}
 }
 

@@ -76,7 +76,7 @@ live_service(struct live_pass *pass, const struct service *service, uint32_t ind
 {
 	struct console *console = pass->console;
 	struct service_view *view = service->run;
-	const struct target *targets[] = { &service->target, service->sorry };
+	const struct target *target;
 	struct board_tally sum;
 	char why[512];
 	struct live_service now = { 0 };
@@ -94,9 +94,9 @@ live_service(struct live_pass *pass, const struct service *service, uint32_t ind
 		live_tell_service(&pass->services, index, &now,
 		                  now.why != view->live.why ? why : NULL, &pass->services_comma);
 	view->live = now;
-	for (unsigned t = 0; t < 2; t++)
-		for (uint32_t i = 0; targets[t] && i < targets[t]->pool->n_servers; i++, seat++)
-			live_seat(pass, service, &targets[t]->seats[i], view->first_seat + seat,
+	for (uint32_t t = 0; (target = service_target(service, t)); t++)
+		for (uint32_t i = 0; i < target->pool->n_servers; i++, seat++)
+			live_seat(pass, service, &target->seats[i], view->first_seat + seat,
 			          &view->seats[seat]);
 }
 

@@ -67,12 +67,44 @@ live_tell_service(struct text *out, uint32_t index, const struct live_service *s
 	text_add(out, "]", 1);
 }
 
+/* The seats of a service: positions of their servers, then what is known of each. */
+static void
+whole_seats(struct text *out, struct console *console, const struct service *service,
+            const uint32_t *first_server)
+{
+	const struct service_view *view = service->run;
+	const struct target *target;
+	bool comma = false;
+	uint32_t n = 0;
+
+	text_puts(out, ",\"servers\":[");
+	for (uint32_t t = 0; (target = service_target(service, t)); t++)
+		for (uint32_t i = 0; i < target->pool->n_servers; i++) {
+			live_comma(out, &comma);
+			text_printf(out, "%" PRIu32,
+			            first_server[target->pool - service->config->pools] + i);
+		}
+	text_puts(out, "],\"seats\":[");
+	comma = false;
+	for (uint32_t t = 0; (target = service_target(service, t)); t++)
+		for (uint32_t i = 0; i < target->pool->n_servers; i++, n++) {
+			struct cell_health health = { .reason = "" };
+			const struct live_seat *live = &view->seats[n];
+
+			if (!live_usable(live->state))
+				seat_state(console, service, &target->seats[i], &health);
+			live_tell_seat(out, view->first_seat + n, live,
+			               live_usable(live->state) ? NULL : health.reason,
+			               health.since_wall_ms, &comma);
+		}
+	text_puts(out, "]");
+}
+
 static void
 whole_service(struct text *out, struct console *console, const struct service *service,
               uint32_t index, const uint32_t *first_server)
 {
 	const struct service_view *view = service->run;
-	const struct target *targets[] = { &service->target, service->sorry };
 	char why[512], address[ADDR_TEXT_SIZE];
 	bool comma = false;
 
@@ -103,30 +135,8 @@ whole_service(struct text *out, struct console *console, const struct service *s
 	text_puts(out, "],\"live\":");
 	comma = false;
 	live_tell_service(out, index, &view->live, why, &comma);
-	text_puts(out, ",\"servers\":[");
-	comma = false;
-	for (unsigned t = 0; t < 2; t++)
-		for (uint32_t i = 0; targets[t] && i < targets[t]->pool->n_servers; i++) {
-			live_comma(out, &comma);
-			text_printf(out, "%" PRIu32,
-			            first_server[targets[t]->pool - service->config->pools] + i);
-		}
-	text_puts(out, "],\"seats\":[");
-	comma = false;
-	for (uint32_t i = 0; i < view->n_seats; i++) {
-		struct cell_health health = { .reason = "" };
-		const struct live_seat *live = &view->seats[i];
-		const struct target *target = i < targets[0]->pool->n_servers ? targets[0] : targets[1];
-		const struct seat *seat =
-			&target->seats[target == targets[0] ? i : i - targets[0]->pool->n_servers];
-
-		if (!live_usable(live->state))
-			seat_state(console, service, seat, &health);
-		live_tell_seat(out, view->first_seat + i, live,
-		               live_usable(live->state) ? NULL : health.reason, health.since_wall_ms,
-		               &comma);
-	}
-	text_puts(out, "]}");
+	whole_seats(out, console, service, first_server);
+	text_puts(out, "}");
 }
 
 /* Each server once, pool by pool: [name, pool, address, line]. */

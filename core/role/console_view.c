@@ -22,8 +22,7 @@ view_prepare(struct generation *generation)
 		struct service_view *view = arena_new_of(generation->arena, struct service_view);
 
 		view->first_seat = seats;
-		view->n_seats = service->target.pool->n_servers +
-		                (service->sorry ? service->sorry->pool->n_servers : 0);
+		view->n_seats = service_seats(service);
 		view->seats = arena_alloc(generation->arena, (view->n_seats + 1) * sizeof(*view->seats));
 		seats += view->n_seats;
 		service->run = view;
@@ -255,6 +254,26 @@ view_figures(struct console *console, const struct service *service, uint32_t ce
 	json_object_set_new(object, "figures", json);
 }
 
+void
+view_forecast(struct console *console, const struct service *service, const struct seat *seat,
+              json_t *object)
+{
+	const struct sy_protocol *protocol = service->protocol.module->ops;
+	struct board_figures sum;
+	uint64_t now_ms = console->child->now_ms, left_ms;
+
+	for (unsigned i = 0; protocol->gauges && protocol->gauges[i].name; i++) {
+		if (!protocol->load_unit || strcmp(protocol->gauges[i].name, protocol->load_unit) != 0)
+			continue;
+		board_sum_figures(console->child->board, seat->cell, &sum);
+		left_ms = sum.until_ms > now_ms ? sum.until_ms - now_ms : 0;
+		json_object_set_new(object, "load", json_integer(sum.gauge[i]));
+		json_object_set_new(object, "load_unit", json_string(protocol->load_unit));
+		json_object_set_new(object, "until", json_integer(sum.gauge[i] && left_ms ?
+		                    (json_int_t)(clock_wall_ms() + left_ms) : 0));
+	}
+}
+
 json_t *
 view_seat(struct console *console, const struct service *service, const struct target *target,
           const struct seat *seat)
@@ -282,6 +301,7 @@ view_seat(struct console *console, const struct service *service, const struct t
 	if (json) {
 		view_counts(console, seat->cell, json);
 		view_figures(console, service, seat->cell, json);
+		view_forecast(console, service, seat, json);
 	}
 	return json;
 }
@@ -324,17 +344,17 @@ view_reasons(struct console *console, const struct service *service)
 json_t *
 view_service(struct console *console, const struct service *service)
 {
-	const struct target *targets[] = { &service->target, service->sorry };
+	const struct target *target;
 	const struct service_view *view = service->run;
 	json_t *listeners = json_array(), *servers = json_array(), *monitors = json_array(), *json;
 	char why[512];
 	const char *state = service_state(console, service, why, sizeof(why));
 
 	view_listeners(console, service, listeners);
-	for (unsigned t = 0; t < 2; t++)
-		for (uint32_t i = 0; targets[t] && i < targets[t]->pool->n_servers; i++)
-			json_array_append_new(servers, view_seat(console, service, targets[t],
-			                                         &targets[t]->seats[i]));
+	for (uint32_t t = 0; (target = service_target(service, t)); t++)
+		for (uint32_t i = 0; i < target->pool->n_servers; i++)
+			json_array_append_new(servers, view_seat(console, service, target,
+			                                         &target->seats[i]));
 	for (uint32_t i = 0; i < service->n_monitors; i++)
 		json_array_append_new(monitors,
 		                      json_string(service->monitors[i].use.module->name));

@@ -4,7 +4,7 @@
  * absolute, and each event has the number of its measurement, so a page drops what it has already.
  *
  * Services and seats are told by their index, which holds for one generation; a pool's servers stand
- * in the seats of a service in order, those of the sorry pool behind them. */
+ * in the seats of a service in order, those of other pools behind them, the sorry pool last. */
 #ifndef ROLE_LIVE_H
 #define ROLE_LIVE_H
 

@@ -253,9 +253,7 @@ attach(struct way *way, struct generation *generation, struct sy_err *err)
 
 		if (attach_check(service, err) < 0)
 			return -1;
-		attached->n_seats += service->target.pool->n_servers;
-		if (service->sorry)
-			attached->n_seats += service->sorry->pool->n_servers;
+		attached->n_seats += service_seats(service);
 	}
 	if (attach_tls(way, config, err) < 0)
 		return -1;
@@ -263,10 +261,11 @@ attach(struct way *way, struct generation *generation, struct sy_err *err)
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		struct service *service = &config->services[i];
 
+		struct target *target;
+
 		attach_service(way, service, arena);
-		attach_target(way, service, &service->target, &next, arena);
-		if (service->sorry)
-			attach_target(way, service, service->sorry, &next, arena);
+		for (uint32_t j = 0; (target = service_target(service, j)); j++)
+			attach_target(way, service, target, &next, arena);
 	}
 	generation->run = attached;
 	return 0;
@@ -287,12 +286,12 @@ detach(struct generation *generation)
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		struct service *service = &config->services[i];
 		struct service_run *run = service->run;
+		const struct target *target;
 
 		must(list_empty(&run->conns) && list_empty(&run->flows));
 		timer_stop(&run->removed);
-		lineup_free(service->target.run);
-		if (service->sorry)
-			lineup_free(service->sorry->run);
+		for (uint32_t j = 0; (target = service_target(service, j)); j++)
+			lineup_free(target->run);
 	}
 	detach_tls(config);
 	generation->run = NULL;
@@ -354,7 +353,8 @@ attach_seat_down(struct way *way, struct seat_run *run)
 	const struct service *service = run->service;
 
 	if (service->persistence.module && attach_is_first(way))
-		persist_clear(way->board, way->row, service->id, run->seat->server->id, NULL);
+		persist_clear(way->board, way->row, run->lineup->target->group, run->seat->server->id,
+		              NULL);
 	list_each_safe(link, &run->conns) {
 		struct conn *conn = container_of(link, struct conn, of_seat);
 

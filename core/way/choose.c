@@ -72,6 +72,15 @@ choose_keeps(struct board *board, const struct seat *seat)
 	return look.known;
 }
 
+bool
+choose_welcomes(struct board *board, const struct seat *seat)
+{
+	struct choose_look look;
+
+	choose_look(board, seat, &look);
+	return look.fresh;
+}
+
 static const struct sy_scheduler *
 choose_scheduler(const struct service *service)
 {
@@ -90,9 +99,11 @@ void
 lineup_free(struct lineup *lineup)
 {
 	free(lineup->set.server);
+	free(lineup->all);
 	free(lineup->seat_of);
 	free(lineup->up_since_ms);
 	free(lineup->table);
+	free(lineup->relieved_until_ms);
 	lineup_init(lineup, lineup->service, lineup->target);
 }
 
@@ -154,11 +165,36 @@ lineup_table(struct lineup *lineup)
 }
 
 static void
+lineup_all(struct lineup *lineup)
+{
+	const struct pool *pool = lineup->target->pool;
+
+	lineup->all = must_alloc((pool->n_servers + 1) * sizeof(*lineup->all));
+	for (uint32_t i = 0; i < pool->n_servers; i++)
+		lineup->all[i] = (struct sy_server){
+			.id = pool->servers[i].id,
+			.name = pool->servers[i].name,
+			.weight = pool->servers[i].weight,
+			.share = SY_FULL_SHARE,
+		};
+}
+
+const struct sy_server *
+lineup_server(struct lineup *lineup, const struct seat *seat)
+{
+	if (!lineup->all)
+		lineup_all(lineup);
+	return &lineup->all[seat - lineup->target->seats];
+}
+
+static void
 lineup_build(struct lineup *lineup, struct board *board)
 {
 	uint32_t n = lineup->target->pool->n_servers;
 	struct choose_look look;
 
+	if (!lineup->all)
+		lineup_all(lineup);
 	if (!lineup->set.server) {
 		lineup->set.server = must_alloc((n + 1) * sizeof(*lineup->set.server));
 		lineup->seat_of = must_alloc((n + 1) * sizeof(*lineup->seat_of));
@@ -176,13 +212,27 @@ lineup_build(struct lineup *lineup, struct board *board)
 	lineup_table(lineup);
 }
 
-/* Shares grow with time, so they are not part of what a lineup keeps. */
+void
+lineup_relieve(struct lineup *lineup, const struct seat *seat, uint64_t until_ms)
+{
+	uint32_t n = lineup->target->pool->n_servers;
+
+	if (!lineup->relieved_until_ms)
+		lineup->relieved_until_ms = calloc(n, sizeof(*lineup->relieved_until_ms));
+	if (!lineup->relieved_until_ms)
+		return;
+	lineup->relieved_until_ms[seat - lineup->target->seats] = until_ms;
+	if (until_ms > lineup->relief_until_ms)
+		lineup->relief_until_ms = until_ms;
+}
+
+/* Shares change with time, so they are not part of what a lineup keeps. */
 static void
-lineup_slow_start(struct lineup *lineup, uint64_t now_ms)
+lineup_shares(struct lineup *lineup, uint64_t now_ms)
 {
 	uint64_t slow_ms = lineup->target->pool->slow_start.ms;
 
-	if (!lineup->slow_until_ms)
+	if (!lineup->slow_until_ms && !lineup->relief_until_ms)
 		return;
 	for (uint32_t i = 0; i < lineup->set.n; i++) {
 		uint64_t since = lineup->up_since_ms[i];
@@ -190,10 +240,15 @@ lineup_slow_start(struct lineup *lineup, uint64_t now_ms)
 		uint64_t share = since && age < slow_ms ? age * SY_FULL_SHARE / slow_ms
 		                                        : SY_FULL_SHARE;
 
+		if (lineup->relieved_until_ms &&
+		    now_ms < lineup->relieved_until_ms[lineup->seat_of[i]])
+			share /= 4;
 		lineup->set.server[i].share = share ? (uint32_t)share : 1;
 	}
 	if (now_ms >= lineup->slow_until_ms)
 		lineup->slow_until_ms = 0;
+	if (now_ms >= lineup->relief_until_ms)
+		lineup->relief_until_ms = 0;
 }
 
 /* The choice. */
@@ -268,13 +323,21 @@ choose_draw(const struct choose_ask *ask, const struct sy_key *key, uint32_t wan
 	return draw;
 }
 
+/* Is it open to a client that is known there? */
+static bool
+choose_known(const struct choose_ask *ask, const struct seat *seat)
+{
+	return choose_keeps(ask->board, seat) && !choose_tried(ask, seat->server) &&
+	       !choose_full(ask, seat->server);
+}
+
 static const struct seat *
-choose_persistent(const struct choose_ask *ask, struct choice *out)
+choose_remembered(const struct choose_ask *ask, struct choice *out)
 {
 	const struct service *service = ask->service;
+	const struct target *target = ask->lineup->target;
 	const struct sy_persistence *persistence;
 	struct sy_persist_life life = service->life;
-	struct choose_look look;
 	uint64_t id;
 
 	if (!service->persistence.module)
@@ -283,21 +346,44 @@ choose_persistent(const struct choose_ask *ask, struct choice *out)
 	persistence->key(service->persistence.conf, ask->facts, &out->key);
 	if (!out->key.len)
 		return NULL;
+	if (!life.timeout_ms)
+		return NULL;
 	out->store = true;
 	life.refresh = life.refresh && !ask->look_only;
-	id = persist_find(ask->board, ask->row, service->id, &out->key, &life, ask->now_ms);
-	for (uint32_t i = 0; id && i < service->target.pool->n_servers; i++) {
-		const struct seat *seat = &service->target.seats[i];
+	id = persist_find(ask->board, ask->row, target->group, &out->key, &life, ask->now_ms);
+	for (uint32_t i = 0; id && i < target->pool->n_servers; i++) {
+		const struct seat *seat = &target->seats[i];
 
 		if (seat->server->id != id)
 			continue;
-		choose_look(ask->board, seat, &look);
-		if (!look.known || choose_tried(ask, seat->server) || choose_full(ask, seat->server))
+		if (!choose_known(ask, seat))
 			return NULL;
 		out->store = false;
 		return seat;
 	}
 	return NULL;
+}
+
+/* What the client says of itself: no table is needed. */
+static const struct seat *
+choose_named(const struct choose_ask *ask, struct choice *out)
+{
+	const struct service *service = ask->service;
+	struct lineup *lineup = ask->lineup;
+	const struct sy_persistence *ops =
+		service->persistence.module ? service->persistence.module->ops : NULL;
+	uint32_t n = lineup->target->pool->n_servers;
+	int at;
+
+	if (!ops || !ops->named)
+		return NULL;
+	at = ops->named(service->persistence.conf, ask->facts, lineup->all, n);
+	if (at < 0)
+		return NULL;
+	must((uint32_t)at < n);
+	out->asked = &lineup->target->seats[at];
+	out->named = choose_known(ask, out->asked);
+	return out->named ? out->asked : NULL;
 }
 
 static const struct seat *
@@ -311,7 +397,7 @@ choose_scheduled(const struct choose_ask *ask, struct lineup *lineup, struct cho
 		out->reason = REASON_NO_SERVER;
 		return NULL;
 	}
-	lineup_slow_start(lineup, ask->now_ms);
+	lineup_shares(lineup, ask->now_ms);
 	choose_mark_busy(ask, lineup);
 	choose_fill(ask, lineup, scheduler->wants);
 	at = scheduler->pick(ask->service->scheduler.conf, &lineup->set, lineup->table, &draw);
@@ -327,8 +413,9 @@ static void
 choose_from(const struct choose_ask *ask, struct choice *out)
 {
 	struct lineup *lineup = ask->lineup;
+	bool own = lineup->target == &ask->service->target;
 
-	if (lineup->up < ask->service->settings.minimum_up || lineup->up == 0) {
+	if ((own && lineup->up < ask->service->settings.minimum_up) || lineup->up == 0) {
 		if (!ask->sorry) {
 			out->reason = lineup->up ? REASON_TOO_FEW_UP : REASON_NO_SERVER;
 			return;
@@ -340,7 +427,9 @@ choose_from(const struct choose_ask *ask, struct choice *out)
 	}
 	out->target = lineup->target;
 	out->why = BECAUSE_PERSISTENCE;
-	out->seat = choose_persistent(ask, out);
+	out->seat = choose_named(ask, out);
+	if (!out->seat)
+		out->seat = choose_remembered(ask, out);
 	if (out->seat)
 		return;
 	out->why = ask->n_tried ? BECAUSE_RETRY : BECAUSE_SCHEDULER;
@@ -395,7 +484,7 @@ choose_notes(const struct choose_ask *ask, struct lineup *lineup, bool sorry,
 	struct choose_trace *trace = ask->trace;
 
 	/* Persistence may have decided before the scheduler was asked. */
-	lineup_slow_start(lineup, ask->now_ms);
+	lineup_shares(lineup, ask->now_ms);
 	choose_mark_busy(ask, lineup);
 	choose_fill(ask, lineup, choose_scheduler(ask->service)->wants);
 	for (uint32_t i = 0; i < lineup->target->pool->n_servers && trace->n < trace->room; i++) {
@@ -411,7 +500,7 @@ choose_explain(const struct choose_ask *ask, const struct choice *choice)
 {
 	struct choose_trace *trace = ask->trace;
 	const struct sy_persistence *persistence;
-	char key[96] = "";
+	char key[96] = "", asked[96] = "";
 
 	trace->n = 0;
 	choose_notes(ask, ask->lineup, false, choice);
@@ -421,17 +510,24 @@ choose_explain(const struct choose_ask *ask, const struct choice *choice)
 		persistence = ask->service->persistence.module->ops;
 		persistence->print(ask->service->persistence.conf, &choice->key, key, sizeof(key));
 	}
+	if (choice->asked && !choice->named)
+		snprintf(asked, sizeof(asked), "; the client named %s, which is not usable",
+		         choice->asked->server->name);
 	if (!choice->seat)
 		snprintf(trace->words, sizeof(trace->words), "nobody: %s",
 		         reason_rows[choice->reason].words);
+	else if (choice->named)
+		snprintf(trace->words, sizeof(trace->words), "%s: the client names it (persistence %s)",
+		         choice->seat->server->name, ask->service->persistence.module->name);
 	else if (choice->why == BECAUSE_PERSISTENCE)
-		snprintf(trace->words, sizeof(trace->words), "%s: persistence remembers %s",
-		         choice->seat->server->name, key);
+		snprintf(trace->words, sizeof(trace->words), "%s: persistence remembers %s%s",
+		         choice->seat->server->name, key, asked);
 	else
-		snprintf(trace->words, sizeof(trace->words), "%s: chosen by %s%s%s%s",
+		snprintf(trace->words, sizeof(trace->words), "%s: chosen by %s%s%s%s%s",
 		         choice->seat->server->name, ask->service->scheduler.module->name,
 		         choice->why == BECAUSE_SORRY ? " in the sorry pool" : "",
-		         *key ? "; persistence has no usable entry for " : "", key);
+		         !*key ? "" : ask->service->life.timeout_ms ? "; persistence has no usable entry for "
+		                                                    : " by ", key, asked);
 }
 
 /* The calls. */
@@ -458,6 +554,7 @@ choose(const struct choose_ask *ask, struct choice *out)
 	out->why = BECAUSE_SCHEDULER;
 	out->reason = REASON_NONE;
 	out->store = out->named = false;
+	out->asked = NULL;
 	out->key.len = 0;
 	if (ask->lineup->stale)
 		lineup_build(ask->lineup, ask->board);

@@ -20,6 +20,7 @@ enum { CHOOSE_TRIES = 8 };        /* servers remembered as tried; tries is no mo
 struct lineup {
 	const struct service *service;
 	const struct target *target;
+	struct sy_server *all;    /* of the target, in order: what a client may name */
 	struct sy_set set;        /* offered to new clients */
 	uint32_t *seat_of;        /* position in the set -> position in the target */
 	uint64_t *up_since_ms;    /* by position in the set; 0: up from the start */
@@ -28,6 +29,8 @@ struct lineup {
 	void *table;
 	size_t table_size;
 	uint64_t slow_until_ms;   /* shares change until then; 0: nobody is starting slowly */
+	uint64_t *relieved_until_ms; /* by position in the target; NULL: nobody ever was */
+	uint64_t relief_until_ms; /* the last of them; 0: nobody is relieved */
 	bool limited;             /* some server has max-connections */
 	bool marked;              /* some server in the set is marked busy */
 	bool stale;
@@ -37,6 +40,10 @@ struct lineup {
 void lineup_init(struct lineup *lineup, const struct service *service,
                  const struct target *target);
 void lineup_free(struct lineup *lineup);
+/* The server is overloaded by its own word: until then it gets a quarter of its share. */
+void lineup_relieve(struct lineup *lineup, const struct seat *seat, uint64_t until_ms);
+/* A server of the target as persistence modules see it: for named() and mark(). */
+const struct sy_server *lineup_server(struct lineup *lineup, const struct seat *seat);
 
 enum choose_why {
 	BECAUSE_SCHEDULER,
@@ -57,14 +64,14 @@ struct choose_note {
 };
 
 struct choose_trace {
-	struct choose_note *notes; /* room for all seats of target and sorry */
+	struct choose_note *notes; /* room for all seats of the service */
 	uint32_t n, room;
-	char words[256];          /* how it ended */
+	char words[320];          /* how it ended */
 };
 
 struct choose_ask {
 	const struct service *service;
-	struct lineup *lineup;    /* of service->target */
+	struct lineup *lineup;    /* of service_pool(service, facts->pool) */
 	struct lineup *sorry;     /* of service->sorry, or NULL */
 	struct board *board;
 	unsigned row;             /* of this process */
@@ -83,8 +90,9 @@ struct choice {
 	const struct seat *seat;  /* NULL: nobody; reason says why */
 	enum choose_why why;
 	enum reason reason;
-	bool store;               /* remember the key when the connection is made */
-	bool named;               /* the exchange itself had named this server */
+	bool store;               /* remember the key when the connection is made, in target->group */
+	bool named;               /* the exchange named this server by itself */
+	const struct seat *asked; /* the one that it named, usable or not; NULL: none */
 	struct sy_key key;
 };
 
@@ -93,5 +101,7 @@ enum reason choose_admits(const struct service *service, const struct sy_addr *c
 void choose(const struct choose_ask *ask, struct choice *out);
 /* Is this server still good for a client that it knows? */
 bool choose_keeps(struct board *board, const struct seat *seat);
+/* And for a new one? */
+bool choose_welcomes(struct board *board, const struct seat *seat);
 
 #endif

@@ -101,14 +101,22 @@ connect_done(struct conn *conn)
 
 /* First bytes of ours: who the client is. */
 static size_t
-connect_header(const struct conn *conn, uint8_t out[static PROXY_MADE_MAX])
+connect_header(const struct conn *conn, uint8_t out[static PROXY_PROVED_MAX])
 {
 	uint32_t version = conn->service->settings.send_proxy.index;
+	char subject[PROXY_SUBJECT_MAX + 1];
+	size_t len, n = 0;
 
 	if (version == SEND_PROXY_OFF)
 		return 0;
-	return proxy_header_make(version == SEND_PROXY_V1 ? 1 : 2, &conn->client_addr,
-	                         &conn->service_addr, out);
+	len = proxy_header_make(version == SEND_PROXY_V1 ? 1 : 2, &conn->client_addr,
+	                        &conn->service_addr, out);
+	if (version != SEND_PROXY_CONSOLE)
+		return len;
+	if (conn->client.tls)
+		n = tls_common_name(conn->client.tls->ssl, subject, sizeof(subject));
+	return proxy_header_prove(out, len, board_key(conn->way->board), clock_wall_ms(),
+	                          sy_span(subject, n));
 }
 
 /* What the kernel did not take of header and bytes. */
@@ -134,7 +142,7 @@ static enum step
 connect_send(struct conn *conn)
 {
 	struct side *server = &conn->server;
-	uint8_t made[PROXY_MADE_MAX];
+	uint8_t made[PROXY_PROVED_MAX];
 	struct sy_span header = sy_span(made, connect_header(conn, made));
 	struct sy_span bytes = side_input(conn->way, &conn->client);
 	struct iovec parts[2] = {
@@ -170,7 +178,7 @@ static enum step
 connect_begin_tls(struct conn *conn)
 {
 	struct side *server = &conn->server;
-	uint8_t made[PROXY_MADE_MAX];
+	uint8_t made[PROXY_PROVED_MAX];
 	size_t len = connect_header(conn, made);
 	ssize_t n = len ? send(server->io.fd, made, len, MSG_NOSIGNAL) : 0;
 

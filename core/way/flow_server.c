@@ -10,6 +10,7 @@
 #include "share/persist.h"
 #include "way/figures.h"
 #include "way/flow.h"
+#include "way/forecast.h"
 #include "way/side.h"
 
 enum { FLOW_STALE_ERRORS = 16 };  /* taken from a socket's queue of errors at once */
@@ -29,8 +30,10 @@ flow_enter(struct flow *flow, const struct target *target, const struct seat *se
 	tally_add(run->server_tally->active, 1);
 	list_append(&run->flows, &flow->of_seat);
 	/* What the first datagram asked for, before there was a server. */
-	if (flow->talk)
+	if (flow->talk) {
+		flow->talk->session.server_name = seat->server->name;
 		figures_enter(flow->service->run, run, flow->talk->told);
+	}
 }
 
 void
@@ -56,6 +59,10 @@ flow_leave(struct flow *flow)
 		figures_leave(flow->service->run, run, flow->talk->told);
 	list_remove(&flow->of_seat);
 	flow->seat = NULL;
+	if (flow->talk) {
+		flow->talk->session.server_name = NULL;
+		forecast_leave(run, &flow->talk->until_told);
+	}
 }
 
 static void
@@ -65,6 +72,14 @@ flow_tried(struct flow *flow, enum reason reason, int error)
 	flow->error = (int16_t)error;
 	if (flow->n_tried < CHOOSE_TRIES)
 		flow->tried[flow->n_tried++] = flow->seat->server->cell;
+}
+
+void
+flow_move(struct flow *flow)
+{
+	flow->moves = false;
+	flow_tried(flow, REASON_NO_SERVER, 0);
+	flow_leave(flow);
 }
 
 static bool
@@ -285,7 +300,7 @@ flow_open(struct flow *flow, const struct flow_record *resumed)
 static const struct seat *
 flow_seat_of(const struct target *target, uint64_t server)
 {
-	for (uint32_t i = 0; target && i < target->pool->n_servers; i++)
+	for (uint32_t i = 0; i < target->pool->n_servers; i++)
 		if (target->seats[i].server->id == server)
 			return &target->seats[i];
 	return NULL;
@@ -295,13 +310,11 @@ flow_seat_of(const struct target *target, uint64_t server)
 static bool
 flow_resume(struct flow *flow, const struct flow_record *record)
 {
-	const struct target *target = &flow->service->target;
-	const struct seat *seat = flow_seat_of(target, record->server);
+	const struct target *target;
+	const struct seat *seat = NULL;
 
-	if (!seat && flow->service->sorry) {
-		target = flow->service->sorry;
+	for (uint32_t i = 0; !seat && (target = service_target(flow->service, i)); i++)
 		seat = flow_seat_of(target, record->server);
-	}
 	if (!seat || !choose_keeps(flow->door->way->board, seat))
 		return false;
 	flow_enter(flow, target, seat, BECAUSE_RESUMED);
@@ -318,13 +331,14 @@ flow_choose(struct flow *flow, struct choice *out)
 	struct service_run *run = service->run;
 	struct way *way = flow->door->way;
 	struct sy_facts facts = { .client = flow->key.client, .service = flow->key.local };
+	const struct sy_facts *known = flow->talk ? &flow->talk->session.facts : &facts;
 	struct choose_ask ask = {
 		.service = service,
-		.lineup = service->target.run,
+		.lineup = service_pool(service, known->pool)->run,
 		.sorry = service->sorry ? service->sorry->run : NULL,
 		.board = way->board,
 		.row = way->row,
-		.facts = flow->talk ? &flow->talk->session.facts : &facts,
+		.facts = known,
 		.now_ms = way->child->now_ms,
 		.random = hash_random(&way->random),
 		.sequence = run->sequence,
@@ -363,7 +377,7 @@ flow_try(struct flow *flow, const struct choice *choice)
 		tally_add(run->tally->total, 1);
 		tally_add(run->server_tally->total, 1);
 		if (choice->store)
-			(void)persist_store(way->board, way->row, flow->service->id, &choice->key,
+			(void)persist_store(way->board, way->row, choice->target->group, &choice->key,
 			                    flow->seat->server->id, &flow->service->life,
 			                    way->child->now_ms);
 		return true;

@@ -7,6 +7,7 @@
 #include "share/persist.h"
 #include "way/aside.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -52,8 +53,10 @@ pick_leave(struct conn *conn)
 	conn->entered = false;
 	tally_add(seat_run(conn)->tally->active, -1u);
 	tally_add(seat_run(conn)->server_tally->active, -1u);
-	if (conn->talk)
+	if (conn->talk) {
 		figures_leave(service_run(conn), seat_run(conn), conn->talk->told);
+		forecast_leave(seat_run(conn), &conn->talk->until_told);
+	}
 }
 
 void
@@ -76,7 +79,7 @@ pick_served(struct conn *conn)
 	tally_add(run->server_tally->bytes_up, waiting);
 	/* When the table is busy, this client is balanced anew next time: no harm. */
 	if (conn->store)
-		persist_store(way->board, way->row, conn->service->id, &conn->key,
+		persist_store(way->board, way->row, conn->target->group, &conn->key,
 		              conn->seat->server->id, &conn->service->life, way->child->now_ms);
 	conn->store = false;
 	if (conn->talk)
@@ -115,7 +118,7 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	uint64_t seed = way->random ^ conn->id << 32 ^ conn->sequence;
 	struct choose_ask ask = {
 		.service = conn->service,
-		.lineup = conn->service->target.run,
+		.lineup = service_pool(conn->service, facts->pool)->run,
 		.sorry = conn->service->sorry ? conn->service->sorry->run : NULL,
 		.board = way->board,
 		.row = way->row,

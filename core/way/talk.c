@@ -4,6 +4,7 @@
 
 #include "share/persist.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 #include "way/strand.h"
 
@@ -78,7 +79,7 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 
 	conn->from_server = side == &conn->server;
 	if (side == &conn->server) {
-		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] == UINT64_MAX;
+		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] > INT64_MAX;
 
 		if (in.len == 0 && until_end)
 			return way_close(conn, REASON_SERVER_DONE);
@@ -225,14 +226,15 @@ talk_learn(struct conn *conn, const struct sy_verdict *verdict)
 
 	if (!conn->talk->routed || !side_open(&conn->server))
 		return talk_broken(conn, "LEARN without an exchange");
-	if (!service->persistence.module || conn->target != &service->target)
+	if (!service->persistence.module || !service->life.timeout_ms ||
+	    conn->why == BECAUSE_SORRY)
 		return WAIT;
 	persistence = service->persistence.module->ops;
 	if (persistence->learn)
 		persistence->learn(service->persistence.conf, verdict->bytes, &key);
 	if (key.len)
-		persist_store(way->board, way->row, service->id, &key, conn->seat->server->id,
-		              &service->life, way->child->now_ms);
+		persist_store(way->board, way->row, conn->target->group, &key,
+		              conn->seat->server->id, &service->life, way->child->now_ms);
 	return WAIT;
 }
 
@@ -245,7 +247,9 @@ talk_end(struct conn *conn, const struct sy_verdict *verdict)
 	talk->spent = verdict->spent || talk->pass[SY_CLIENT] || side_pending(&conn->server);
 	talk->answered = false;
 	talk->needs[0] = talk->needs[1] = false;
-	talk->again[0] = talk->again[1] = false;
+	/* It may want to close, or to say how long it waits for the next. */
+	talk->again[SY_CLIENT] = true;
+	talk->again[SY_SERVER] = false;
 	talk->told_eof[0] = talk->told_eof[1] = false;
 	talk->pass[0] = talk->pass[1] = 0;
 	if (!talk->routed)
@@ -323,6 +327,23 @@ talk_pass(struct conn *conn, struct side *side, struct sy_span in)
 	return error;
 }
 
+/* Bytes were promised that will never come: what the module takes for complete is not. */
+static bool
+talk_breaks_promise(const struct talk *talk, const struct side *side, unsigned which, size_t len)
+{
+	return side->eof && !len && talk->pass[which] && talk->pass[which] <= INT64_MAX;
+}
+
+static enum step
+talk_cut_short(struct conn *conn, const struct side *side)
+{
+	conn->from_server = side == &conn->server;
+	if (!conn->from_server)
+		return way_close(conn, REASON_CLIENT_DONE);
+	conn->reset = true;
+	return way_close(conn, REASON_PROTOCOL_CUT);
+}
+
 /* Would the module see something that it has not seen? */
 static bool
 talk_has_news(const struct talk *talk, const struct side *side, unsigned which, size_t len)
@@ -346,6 +367,10 @@ talk_ask(struct conn *conn, enum sy_side side, uint32_t exchange, struct sy_span
 	verdict = talk_protocol(conn)->data(&talk->session, side, exchange, in, eof);
 	figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL, &talk->session,
 	             talk->told);
+	forecast_tell(conn->entered ? seat_run(conn) : NULL, &talk->session, &talk->until_told);
+	if (verdict.relieve_ms && conn->entered)
+		lineup_relieve(seat_run(conn)->lineup, conn->seat,
+		               conn->way->child->now_ms + verdict.relieve_ms);
 	talk->asked += verdict.what != SY_NEED;
 	return verdict;
 }
@@ -370,6 +395,8 @@ talk_show(struct conn *conn, struct side *side)
 			still = 0;
 			continue;
 		}
+		if (talk_breaks_promise(talk, side, which, in.len))
+			return talk_cut_short(conn, side);
 		if (!talk_has_news(talk, side, which, in.len))
 			return WAIT;
 		talk->needs[which] = talk->again[which] = false;

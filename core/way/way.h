@@ -182,7 +182,7 @@ struct way {
 	} records;
 	struct tls_shared *tls;   /* made when first wanted */
 	struct slab *tls_slab;
-	char sni[256], subject[1024]; /* of the connection in hand, see side_tls_facts() */
+	char subject[1024];       /* of the connection in hand, see side_tls_facts() */
 	struct chunk_pool *chunks;
 	struct pipe_pool *pipes;
 	struct link doors;        /* accept.c */

@@ -59,7 +59,7 @@ function take(whole) {
 		const service = { ...given, why: '', text: '' };
 		service.seats = given.seats.map((values, i) => {
 			const server = model.servers[given.servers[i]];
-			const seat = { service, server, why: '', since: 0, sorry: server.pool !== given.pool };
+			const seat = { service, server, why: '', since: 0, sorry: server.pool === given.sorry };
 			applySeat(seat, values);
 			server.seats.push(seat);
 			model.seats[values[0]] = seat;

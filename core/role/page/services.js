@@ -62,7 +62,7 @@ class SeatRow {
 	constructor(seat) {
 		this.seat = seat;
 		this.cells = seatColumns.map(([name, kind]) => el('td', { class: kind, 'data-label': name }));
-		this.cells[1].append(el('b', { text: seat.server.name }), el('small', { text: seat.sorry ? `${seat.server.address} · sorry pool` : seat.server.address }));
+		this.cells[1].append(el('b', { text: seat.server.name }), el('small', { text: seat.sorry ? `${seat.server.address} · sorry pool` : seat.server.pool !== service.pool ? `${seat.server.address} · ${seat.server.pool}` : seat.server.address }));
 		this.button = el('button', { type: 'button', 'aria-expanded': 'false', text: 'Commands', onclick: () => this.toggle() });
 		this.cells[10].append(this.button);
 		this.node = el('tr', { title: seat.server.where }, ...this.cells);

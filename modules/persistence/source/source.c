@@ -3,11 +3,19 @@
 
 #include <arpa/inet.h>
 
+#include "forwarded.h"
+
+enum { FIELD_X_FORWARDED_FOR, FIELD_FORWARDED };
+
 struct source_conf {
 	uint32_t mask4, mask6;
 	struct sy_msec timeout;
 	bool refresh;
+	struct sy_nets forwarded_from; /* n 0: nobody tells of other clients */
+	struct sy_choice forwarded_field;
 };
+
+static const char *const source_fields[] = { "x-forwarded-for", "forwarded", NULL };
 
 static const struct sy_row source_rows[] = {
 	SY_ROW(struct source_conf, mask4, "mask4", .min = 1, .max = 32, .preset = "32",
@@ -20,6 +28,13 @@ static const struct sy_row source_rows[] = {
 	       .preset = "20m", .doc = "How long a client is remembered."),
 	SY_ROW(struct source_conf, refresh, "refresh", .preset = "on",
 	       .doc = "Each exchange starts the time anew."),
+	SY_ROW(struct source_conf, forwarded_from, "forwarded-from",
+	       .doc = "Proxies in front of us: from these networks the client is the one that they name, "
+	              "the rightmost address that is not theirs. For protocols that read HTTP."),
+	SY_ROW(struct source_conf, forwarded_field, "forwarded-field", .words = source_fields,
+	       .preset = "x-forwarded-for",
+	       .doc = "Where they name it. A field that they do not write themselves is one that clients "
+	              "can write."),
 	SY_ROW_END
 };
 
@@ -39,11 +54,13 @@ static void
 source_key(const void *conf, const struct sy_facts *facts, struct sy_key *out)
 {
 	const struct source_conf *source = conf;
-	uint8_t family = facts->client.family;
-	struct sy_addr net;
+	struct sy_addr client = facts->client, net;
 
-	out->len = family == SY_IPV4 ? 4 : family == SY_IPV6 ? 16 : 0;
-	net = sy_addr_mask(facts->client, out->len == 4 ? source->mask4 : source->mask6);
+	if (source->forwarded_from.n && sy_nets_have(&source->forwarded_from, &client))
+		forwarded_client(facts->head, source->forwarded_field.index == FIELD_FORWARDED,
+		                 &source->forwarded_from, &client);
+	out->len = client.family == SY_IPV4 ? 4 : client.family == SY_IPV6 ? 16 : 0;
+	net = sy_addr_mask(client, out->len == 4 ? source->mask4 : source->mask6);
 	memcpy(out->bytes, net.ip, out->len);
 }
 
