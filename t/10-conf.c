@@ -121,6 +121,26 @@ static const struct words_case words_cases[] = {
 	{ "for-each $a of 1 { }", NULL },
 	{ "for-each a in 1 { }", NULL },
 	{ "parameter a;", "parameter a;\n" },
+	{ "set $v 2; when $v in 1 2 { a; } when $v in 3 { b; } c;", "a;\nc;\n" },
+	{ "set $v 2; when $v not-in 1 2 { a; } when $v not-in 3 { b; }", "b;\n" },
+	{ "set $v 1 2; when $v in 2 { a; } when $v not-in 2 { b; }", "a;\n" },
+	{ "set $v 1; set $l 1 2; p { when $v in $l { a { b; } } }", "p {\n\ta {\n\t\tb;\n\t}\n}\n" },
+	{ "template t { parameter v default; when $v in a { b; } c; } deploy t; deploy t { v a; }",
+	  "c;\nb;\nc;\n" },
+	{ "template t { parameter v default; when $v given { a; } when $v missing { b; } } "
+	  "deploy t; deploy t { v x; } deploy t { v { } }", "b;\na;\na;\n" },
+	{ "when x given { a; }", NULL },
+	{ "when 1 in { a; }", NULL },
+	{ "when 1 of 1 { a; }", NULL },
+	{ "when 1 in 1;", NULL },
+	{ "when 1 in 1 { a;", NULL },
+	{ "template t { parameter v among 1 2 default 2; a $v; } deploy t; deploy t { v 1; }",
+	  "a 2;\na 1;\n" },
+	{ "template t { parameter v among 1 2; a $v; } deploy t { v 3; }", NULL },
+	{ "template t { parameter v among 1 2; a; } deploy t { v { b; } }", NULL },
+	{ "template t { parameter v among default 1; a; } deploy t;", NULL },
+	{ "template t { parameter v default; p { $v; } } deploy t; deploy t { v { a; } }",
+	  "p {\n}\np {\n\ta;\n}\n" },
 };
 
 static void
@@ -666,7 +686,7 @@ test_bind(void)
 	every = v->monitors[0].use.conf;
 	ok(every->number == 7 && every->checked, "the module's own settings");
 	is_int(config->n_console, 1, "console");
-	is_int(config->global.console_allow.n, 1, "console allow");
+	is_int(config->global.console.allow.n, 1, "console allow");
 	ok(v->target.seats[1].id != v->target.seats[0].id && v->target.seats[1].server->id, "ids");
 	is_int(v->cell, UINT32_MAX, "no board, no cell");
 	arena_free(arena);

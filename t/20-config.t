@@ -684,7 +684,7 @@ virtual-service v {
 	listen 127.0.0.1:0; REST
 	send-proxy v3;
 }
---- steelyard.conf:4: send-proxy v3: off, v1 or v2 (default off) is expected
+--- steelyard.conf:4: send-proxy v3: off, v1, v2 or console (default off) is expected; did you mean v1?
 === a limit per source that is never reached
 POOL
 virtual-service v {

@@ -129,7 +129,7 @@ subtest 'the same routes' => sub {
 	}
 	is_deeply([ sort keys %there ], [ sort keys %here ], 'the document has every route, and no other');
 	for my $name (sort keys %here) {
-		my $says = ($there{$name}{description} // '') =~ /control socket only/ && $there{$name}{responses}{403} ? 1 : 0;
+		my $says = ($there{$name}{description} // '') =~ /needs the role operate/ && $there{$name}{responses}{403} ? 1 : 0;
 		is($says, $here{$name}{changes} ? 1 : 0, "$name: who may");
 	}
 };
@@ -144,13 +144,13 @@ sub fits {
 }
 
 subtest 'looking' => sub {
-	my %query = ('/v1/explain' => '?service=web&client=192.0.2.1', '/v1/connections' => '?service=web',
+	my %query = ('/v1/effect' => '?server=s1&wish=drain', '/v1/explain' => '?service=web&client=192.0.2.1', '/v1/connections' => '?service=web',
 		'/v1/history' => '?service=web&span=day');
 	for my $path (sort keys %{ $doc->{paths} }) {
 		my $get = $doc->{paths}{$path}{get} or next;
 		next if $path eq '/v1/stream';
 		my $real = $path =~ s/\{name\}/$path =~ m{^\/page} ? 'main.js' : 'web'/er;
-		for my $query ($query{$path} ? $query{$path} : (), $path eq '/v1/explain' ? () : '') {
+		for my $query ($query{$path} ? $query{$path} : (), $path =~ /explain|effect/ ? () : '') {
 			my ($code, $is, $body) = ask("$real$query");
 			is($code, 200, "GET $real$query") or diag $body;
 			ok($get->{responses}{200}{content}{$is}, "its type is $is");
@@ -185,7 +185,8 @@ subtest 'errors' => sub {
 			['/v1/history?service=nobody', '/v1/history', 404], ['/v1/reasons?service=nobody', '/v1/reasons', 404],
 			['/page/..%2fapi.h', '/page/{name}', 404], ['/page/nothing.js', '/page/{name}', 404],
 			['/v1/explain?service=nobody&client=192.0.2.1', '/v1/explain', 404], ['/v1/explain', '/v1/explain', 400],
-			['/v1/persistence?client=me', '/v1/persistence', 400]) {
+			['/v1/persistence?client=me', '/v1/persistence', 400], ['/v1/effect?server=nobody&wish=drain', '/v1/effect', 404],
+			['/v1/effect?server=s1', '/v1/effect', 400]) {
 		my ($path, $name, $want) = @$_;
 		my ($code, $is, $body) = ask($path);
 		is("$code $is", "$want application/json", $path);
@@ -197,7 +198,8 @@ subtest 'changing' => sub {
 	for (['POST', '/v1/servers/{name}', '/v1/servers/s1', { wish => 'enable' }],
 			['POST', '/v1/servers/{name}', '/v1/servers/s2', { weight => 7, service => 'web' }],
 			['POST', '/v1/servers/{name}', '/v1/servers/nobody', { wish => 'drain' }, 404],
-			['POST', '/v1/checks', '/v1/checks'], ['POST', '/v1/log-level', '/v1/log-level', { level => 'info' }],
+			['POST', '/v1/checks', '/v1/checks'], ['POST', '/v1/logout', '/v1/logout'],
+			['POST', '/v1/login', '/v1/login', { user => 'x' }, 400], ['POST', '/v1/login', '/v1/login', { user => 'x', password => 'y' }, 403], ['POST', '/v1/log-level', '/v1/log-level', { level => 'info' }],
 			['POST', '/v1/log-level', '/v1/log-level', { level => 'loud' }, 400],
 			['DELETE', '/v1/persistence', '/v1/persistence?service=web'],
 			['DELETE', '/v1/connections', '/v1/connections?service=web'],

@@ -11,7 +11,7 @@ _steelyardctl() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --service | --server | --client | --pool | --limit) ((i++)) ;;
+		-s | --socket | --service | --server | --client | --pool | --limit | --templates) ((i++)) ;;
 		-*) ;;
 		*) command=${COMP_WORDS[i]} && break ;;
 		esac
@@ -22,7 +22,7 @@ _steelyardctl() {
 	--server) COMPREPLY=($(compgen -W "$(_steelyardctl_names servers)" -- "$cur")) && return ;;
 	esac
 	if [[ $cur == -* ]]; then
-		COMPREPLY=($(compgen -W "--socket --json --service --server --client --pool --limit --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "--socket --json --service --server --client --pool --limit --templates --help --version" -- "$cur"))
 		return
 	fi
 	case $command in
@@ -31,6 +31,8 @@ _steelyardctl() {
 	servers | drain | disable | enable | weight)
 		COMPREPLY=($(compgen -W "$(_steelyardctl_names servers)" -- "$cur")) ;;
 	persistence) COMPREPLY=($(compgen -W "list clear" -- "$cur")) ;;
+	template) COMPREPLY=($(compgen -W "list show $(steelyardctl template list 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
+	import) COMPREPLY=($(compgen -W "haproxy loadmaster" -f -- "$cur")) ;;
 	show) COMPREPLY=($(compgen -W "config" -- "$cur")) ;;
 	stop) COMPREPLY=($(compgen -W "graceful now" -- "$cur")) ;;
 	log-level) COMPREPLY=($(compgen -W "err warn info debug" -- "$cur")) ;;

@@ -83,6 +83,31 @@ fuzz_again(const struct proxy_header *header)
 	}
 }
 
+/* What we prove is proved, until a bit of it is another, or the time is; whatever comes is not. */
+static void
+fuzz_proof(struct sy_span in, const struct proxy_header *header)
+{
+	static const struct hash_key key = { 1, 2 };
+	uint8_t made[PROXY_PROVED_MAX];
+	char subject[PROXY_SUBJECT_MAX + 1];
+	struct proxy_header again;
+	size_t len, n = in.len > 20 ? 20 : in.len;
+
+	must(!proxy_header_proved(in, header, &key, 1000, subject));
+	if (header->local || header->source.family != header->destination.family)
+		return;
+	len = proxy_header_make(2, &header->source, &header->destination, made);
+	len = proxy_header_prove(made, len, &key, 1000, sy_span(in.at, memchr(in.at, 0, n) ? 0 : n));
+	must(len <= sizeof(made) && fuzz_read(made, len, &again) == PROXY_DONE && again.len == len);
+	must(proxy_header_read(sy_span(made, len), &again) == PROXY_DONE);
+	must(proxy_header_proved(sy_span(made, len), &again, &key, 1000 + PROXY_PROOF_MS, subject));
+	must(strlen(subject) == (memchr(in.at, 0, n) ? 0 : n) && memcmp(subject, in.at, strlen(subject)) == 0);
+	must(!proxy_header_proved(sy_span(made, len), &again, &key, 1001 + PROXY_PROOF_MS, subject));
+	made[16 + in.len % (len - 16)] ^= 1;
+	if (proxy_header_read(sy_span(made, len), &again) == PROXY_DONE)
+		must(!proxy_header_proved(sy_span(made, len), &again, &key, 1000, subject));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -104,6 +129,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	got = fuzz_read(bytes, len, &whole);
 	if (got == PROXY_DONE && !whole.local)
 		fuzz_again(&whole);
+	if (got == PROXY_DONE) {
+		must(proxy_header_read(sy_span(bytes, len), &whole) == PROXY_DONE);
+		fuzz_proof(sy_span(bytes, len), &whole);
+	}
 	step = len / 64 + 1;
 	for (size_t cut = 0; cut < len; cut += cut < 20 || cut + 20 > len ? 1 : step) {
 		enum proxy_read then = fuzz_read(bytes, cut, &part);

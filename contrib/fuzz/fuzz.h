@@ -15,6 +15,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 extern const char *const fuzz_seeds[]; /* NULL at the end */
+/* For seeds that are no text: calls fuzz_add(). Optional. */
+__attribute__((weak)) void fuzz_begin(void);
 
 #ifndef FUZZ_LIBFUZZER
 #include <signal.h>
@@ -159,6 +161,8 @@ main(int argc, char **argv)
 	}
 	for (unsigned i = 0; fuzz_seeds[i]; i++)
 		fuzz_add(fuzz_seeds[i], strlen(fuzz_seeds[i]));
+	if (fuzz_begin)
+		fuzz_begin();
 	for (; optind < argc; optind++)
 		fuzz_add_file(argv[optind]);
 	signal(SIGABRT, fuzz_died);

@@ -34,6 +34,8 @@ struct sy_probe_step {
 	const char *const *argv;      /* RUN: absolute path first, NULL at the end */
 	int weight_percent;           /* UP: 1..100 of the configured weight; 0: says nothing */
 	bool warn;                    /* UP: the reason is something that an operator should read */
+	uint32_t hold_ms;             /* WAIT: a server that stays silent and connected for so long, or for
+	                               * what is left of the timeout, is UP with `reason`; 0: it must speak */
 	char reason[160];             /* UP: what was seen; DOWN, DRAINING: what was wrong, in words */
 };
 

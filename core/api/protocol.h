@@ -59,6 +59,7 @@ struct sy_verdict {
 	struct sy_span bytes;     /* EMIT, CLOSE, LEARN: borrowed from the session's memory, or from `in` */
 	const char *reason;       /* CLOSE: words for the operator, a constant string */
 	bool spent;               /* END */
+	uint32_t relieve_ms;      /* as sy_packet_verdict.relieve_ms, with any of them */
 };
 
 /* Numbers that a protocol keeps for its operators: shown by steelyardctl, the page, the API and the
@@ -101,6 +102,7 @@ struct sy_session {
 	bool draining;            /* the server wants no more than what it has */
 	/* By the module: */
 	bool busy;                /* something is under way that a gentle drain waits for */
+	uint64_t until_ms;        /* busy, but not longer than until then (as now_ms); 0: nobody knows */
 	/* What this session has of each gauge now. The core carries differences to the board, and takes
 	 * all back when the session ends or its server changes. */
 	int32_t gauge[SY_GAUGES];
@@ -125,9 +127,14 @@ enum sy_packet_what {
 struct sy_packet_verdict {
 	enum sy_packet_what what;
 	const char *reason;       /* DROP: words, a constant string */
-	uint32_t lifetime_ms;     /* PASS: the flow lives at least so long; 0: the idle timeout decides */
+	uint32_t lifetime_ms;     /* PASS: the flow lives at least so long, and what was said before about it
+	                           * is void; 0: says nothing */
 	uint32_t relieve_ms;      /* PASS: the server is overloaded by its own word: so long it gets a
 	                           * quarter of its share of what is new; 0: it says nothing */
+	bool fresh;               /* PASS, client's: nothing at the server depends on this flow yet, and here
+	                           * something begins; a server that drains is left for another one first */
+	uint32_t most_per_second; /* PASS, client's: of such datagrams from one address; 0: any number. For
+	                           * what is answered before anybody has proved who he is */
 };
 
 enum sy_protocol_flag {

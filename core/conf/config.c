@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "conf/bind.h"
+#include "conf/users.h"
 
 enum { NAME_MAX_LEN = 64 };
 
@@ -173,6 +174,18 @@ bind_path(struct binder *binder, const char *path, const char *directive)
 }
 
 static void
+bind_users(struct binder *binder, const struct node *console, const struct sy_file *file)
+{
+	struct console_users *users;
+
+	if (!file->path || file->content.len == 0)
+		return;
+	users = arena_new_of(binder->arena, struct console_users);
+	users_parse(binder->arena, file, node_child(console, "users"), users, binder->complaints);
+	binder->config->users = users;
+}
+
+static void
 bind_main(struct binder *binder)
 {
 	const struct node *root = binder->config->root;
@@ -194,6 +207,7 @@ bind_main(struct binder *binder)
 		bind_rows(binder, console, 0, console_rows, &bound->conf.global, console_others);
 		bind_listens(binder, console, NULL, true, &binder->config->console,
 			     &binder->config->n_console);
+		bind_users(binder, console, &bound->conf.global.console.users);
 	}
 	binder->config->global = bound->conf.global;
 }

@@ -4,6 +4,8 @@
 #ifndef CONF_CONFIG_H
 #define CONF_CONFIG_H
 
+#include <string.h>
+
 #include "api/addr.h"
 #include "api/monitor.h"
 #include "api/persistence.h"
@@ -63,7 +65,8 @@ struct target {
 enum { SNAT_ON, SNAT_OFF };                       /* settings.snat */
 enum { ON_DOWN_RESET, ON_DOWN_KEEP };             /* settings.on_down */
 enum { MONITORS_ALL, MONITORS_ANY };              /* settings.monitor_policy */
-enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2 };
+enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2, SEND_PROXY_CONSOLE };
+enum { CONSOLE_ANONYMOUS_LOOK, CONSOLE_ANONYMOUS_OFF }; /* console_settings.anonymous */
 enum { TRANSPORT_TCP, TRANSPORT_UDP };
 
 /* What the rows of a virtual-service fill. */
@@ -71,12 +74,16 @@ struct service_settings {
 	struct sy_choice on_down;
 	struct sy_choice monitor_policy;
 	struct sy_choice send_proxy;
+	struct sy_choice role;            /* enum role, conf/lint.h: for the findings only */
+	struct sy_list names;             /* that clients know the service by: certificates are looked at */
 	struct sy_nets accept_proxy_from; /* n 0: PROXY headers are not accepted */
 	struct sy_nets allow, deny;       /* deny first; allow n 0: everybody */
 	struct sy_msec idle_timeout;
 	struct sy_msec connect_timeout;
 	struct sy_msec greet_timeout;     /* for the PROXY header, the protocol's first bytes */
 	struct sy_msec drain_timeout;     /* of a removed service, then reset; 0: no end */
+	uint32_t server_idle_connections; /* to each server, of each worker; 0: none is shared */
+	struct sy_msec server_idle_timeout;
 	uint32_t tries;                   /* servers tried for one exchange, at most */
 	uint32_t max_connections;         /* 0: no limit */
 	uint32_t max_connections_per_source;
@@ -95,6 +102,7 @@ struct monitor_settings {                 /* core's rows in every monitor block 
 	uint32_t rise, fall;
 	uint32_t port;                    /* 0: the server's port in the service */
 	struct sy_addr address;           /* another machine; family SY_NO_ADDR: the server */
+	struct sy_list pools;             /* whose servers it asks; n 0: all of the service's */
 };
 
 struct monitor {
@@ -132,6 +140,16 @@ struct service {
 	const struct node *node;
 	void *run;                /* private to the process */
 };
+
+/* Who may do what at the console over TCP. */
+struct console_settings {
+	struct sy_nets allow;
+	struct sy_file users;
+	struct sy_choice anonymous; /* CONSOLE_ANONYMOUS_* */
+	struct sy_msec session_timeout;
+};
+
+struct console_users;
 
 /* All targets of a service in turn, NULL at the end: its own pool, those that the protocol's rows
  * name, the sorry pool. */
@@ -190,7 +208,7 @@ struct global_settings {
 	bool log_connections;     /* one line at the end of each */
 	uint32_t worker_connections; /* of one worker, at most */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
-	struct sy_nets console_allow;
+	struct console_settings console;
 	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 
@@ -204,6 +222,7 @@ struct config {
 	uint32_t n_listeners;
 	struct listener *console; /* where the console listens; service NULL */
 	uint32_t n_console;
+	const struct console_users *users; /* conf/users.h; NULL: none are given */
 	struct tls *tls;          /* all tls blocks, by next */
 	const struct node *root;
 	struct arena *arena;
@@ -224,6 +243,18 @@ void config_release(struct config *config);
 
 const struct listener *config_listener(const struct config *config, uint64_t id);
 const struct service *config_service(const struct config *config, const char *name);
+/* Whether the monitor asks the servers of that target. */
+static inline bool
+monitor_asks(const struct monitor *monitor, const struct target *target)
+{
+	const struct sy_list *pools = &monitor->settings.pools;
+
+	for (uint32_t i = 0; i < pools->n; i++)
+		if (strcmp(pools->at[i], target->pool->name) == 0)
+			return true;
+	return pools->n == 0;
+}
+
 /* The port to connect to: the server's, else the target's, else the pool's, else the port that the
  * client used. */
 static inline uint16_t

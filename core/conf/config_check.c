@@ -2,7 +2,7 @@
  * meant is a warning. */
 #include <string.h>
 
-#include "conf/bind.h"
+#include "conf/lint.h"
 
 /* Where a setting was made, or the service when it was not. */
 static const struct node *
@@ -172,6 +172,27 @@ check_numbers(struct binder *binder, const struct service *service)
 		    check_place(service, "max-rate")->file, check_place(service, "max-rate")->line);
 }
 
+/* A pool that a monitor names must be one that the service uses. */
+static void
+check_monitor_pools(struct binder *binder, const struct service *service)
+{
+	for (uint32_t i = 0; i < service->n_monitors; i++) {
+		const struct sy_list *pools = &service->monitors[i].settings.pools;
+
+		for (uint32_t k = 0; k < pools->n; k++) {
+			const struct target *target;
+			bool used = false;
+
+			for (uint32_t t = 0; !used && (target = service_target(service, t)); t++)
+				used = target->pool && strcmp(target->pool->name, pools->at[k]) == 0;
+			if (!used)
+				complain(binder->complaints, service->monitors[i].use.node,
+					 "pools: virtual-service %s does not use a pool %s", service->name,
+					 pools->at[k]);
+		}
+	}
+}
+
 static void
 check_monitors(struct binder *binder, const struct service *service)
 {
@@ -224,13 +245,74 @@ bind_check_service(struct binder *binder, const struct service *service)
 	check_families(binder, service);
 	check_numbers(binder, service);
 	check_monitors(binder, service);
+	check_monitor_pools(binder, service);
 	check_persistence(binder, service);
+	lint_check_statements(binder, service);
+}
+
+static bool
+check_is_loopback(const struct sy_addr *addr)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+
+	return addr->family == SY_IPV4 ? addr->ip[0] == 127 : memcmp(addr->ip, one, sizeof(one)) == 0;
+}
+
+/* The console speaks HTTP in clear and lets those look who come from this machine. So it listens
+ * nowhere else, and what brings others to it must say who they are. */
+static void
+check_console_listens(struct binder *binder)
+{
+	const struct config *config = binder->config;
+
+	for (uint32_t i = 0; i < config->n_console; i++)
+		if (!check_is_loopback(&config->console[i].addr))
+			complain(binder->complaints, config->console[i].node,
+				 "the console listens on this machine's loopback only (127.0.0.1:8090); for "
+				 "others put a virtual-service with tls and send-proxy console in front");
+}
+
+static bool
+check_is_console(const struct config *config, const struct target *target, const struct server *server)
+{
+	struct sy_addr addr = server->addr;
+
+	addr.port = target_port(target, server, 0);
+	for (uint32_t i = 0; i < config->n_console; i++)
+		if (addr.port && memcmp(&addr, &config->console[i].addr, sizeof(addr)) == 0)
+			return true;
+	return false;
+}
+
+static void
+check_console_service(struct binder *binder, const struct service *service)
+{
+	const struct target *target = &service->target;
+	bool sends = service->settings.send_proxy.index == SEND_PROXY_CONSOLE;
+
+	for (uint32_t i = 0; sends && i < service->n_listeners; i++)
+		if (!service->listeners[i].tls)
+			complain(binder->complaints, service->listeners[i].node,
+				 "send-proxy console needs tls here: passwords come this way");
+	for (uint32_t i = 0; target->pool && i < target->pool->n_servers; i++) {
+		const struct server *server = &target->pool->servers[i];
+
+		if (sends && !check_is_loopback(&server->addr))
+			complain(binder->complaints, server->node,
+				 "send-proxy console is for the console of this machine: a loopback address");
+		if (!sends && server->name && check_is_console(binder->config, target, server))
+			complain(binder->complaints, server->node,
+				 "this is the console: virtual-service %s needs send-proxy console; and tls, or "
+				 "its clients would be taken for people on this machine", service->name);
+	}
 }
 
 static void
 check_console(struct binder *binder)
 {
 	const struct node *console = node_child(binder->config->root, "console");
+
+	check_console_listens(binder);
 
 	if (console && node_child(console, "allow") && !node_child(console, "listen"))
 		complain_mildly(
@@ -254,6 +336,8 @@ bind_check(struct binder *binder)
 		const struct service *service = &config->services[i];
 		const struct target *target;
 
+		if (service->name)
+			check_console_service(binder, service);
 		for (uint32_t j = 0; (target = service_target(service, j)); j++)
 			if (target->pool)
 				names_add(used, target->pool->name, (void *)service);
@@ -263,4 +347,7 @@ bind_check(struct binder *binder)
 			complain_mildly(binder->complaints, config->pools[i].node,
 					"pool %s is not used by any virtual-service",
 					config->pools[i].name);
+	/* Only the loader has no board, and somebody who listens. */
+	if (!binder->board && binder->complaints->errors == 0)
+		lint(binder);
 }

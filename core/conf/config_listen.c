@@ -88,7 +88,7 @@ listen_name(struct binder *binder, const struct listener *listener, uint32_t ord
 		return arena_printf(binder->scratch, "%s %s", transport, addr);
 	return arena_printf(binder->scratch, "%s %s %s %u", transport, addr,
 			    listener->service && listener->service->name ? listener->service->name
-									 : "console",
+									 : " console",
 			    ordinal);
 }
 

@@ -2,11 +2,14 @@
 
 #include <string.h>
 
+#include "conf/lint.h"
+
 static const char *const log_levels[] = { "err", "warn", "info", "debug", NULL };
 static const char *const log_formats[] = { "text", "json", NULL };
 static const char *const on_downs[] = { "reset", "keep", NULL };
 static const char *const policies[] = { "all", "any", NULL };
-static const char *const send_proxies[] = { "off", "v1", "v2", NULL };
+static const char *const send_proxies[] = { "off", "v1", "v2", "console", NULL };
+static const char *const anonymous[] = { "look", "off", NULL };
 
 const struct sy_row main_rows[] = {
 	SY_ROW(struct main_conf, global.user, "user", SY_GIVEN(struct main_conf, user_given),
@@ -82,9 +85,20 @@ const struct sy_row tables_rows[] = {
 };
 
 const struct sy_row console_rows[] = {
-	SY_ROW(struct global_settings, console_allow, "allow",
+	SY_ROW(struct global_settings, console.allow, "allow",
 	       .doc = "Only clients from these networks are answered; without it all that can "
 		      "connect."),
+	SY_ROW(struct global_settings, console.users, "users",
+	       .doc = "File with those who may log in: a line NAME:PASSWORD:ROLE for each, as "
+		      "steelyardctl passwd prints it. Without it nobody can log in, and over TCP "
+		      "one can only look, from this machine."),
+	SY_ROW(struct global_settings, console.anonymous, "anonymous", .words = anonymous,
+	       .preset = "look",
+	       .doc = "What those may who come from this machine and have not logged in: look, or "
+		      "nothing (off). Who comes through a virtual-service must always log in."),
+	SY_ROW(struct global_settings, console.session_timeout, "session-timeout",
+	       .min = SY_MINUTE, .max = SY_DAY, .preset = "30m",
+	       .doc = "A login ends when nothing was asked for so long; after 12 hours in any case."),
 	SY_ROW_END
 };
 
@@ -166,6 +180,17 @@ const struct sy_row service_rows[] = {
 	SERVICE(drain_timeout, "drain-timeout", .max = 30 * SY_DAY, .preset = "0",
 		.doc = "How long the connections of a service that a reload took away may go on; "
 		       "0: as long as they like."),
+	SERVICE(server_idle_connections, "server-idle-connections", .max = 65536, .preset = "32",
+		.doc = "Connections to each server that a worker keeps for the next exchange, of "
+		       "whichever client, with protocols that allow it; the oldest goes when there "
+		       "are more. 0: connections to servers belong to one client. With snat off or "
+		       "send-proxy they always do."),
+	SERVICE(server_idle_timeout, "server-idle-timeout", .min = SY_SECOND, .max = SY_DAY,
+		.preset = "60s",
+		.doc = "How long such a connection waits for an exchange. It should be less than "
+		       "the servers' own keep-alive timeout (IIS has 120s, nginx 75s, Apache 5s): "
+		       "the longer of the two decides how often a request meets a closing "
+		       "connection and has to be sent again."),
 	SERVICE(tries, "tries", .min = 1, .max = 8, .preset = "3",
 		.doc = "Servers that are tried for one exchange, at most."),
 	SERVICE(minimum_up, "minimum-up", .min = 1, .max = 65535, .preset = "1",
@@ -196,7 +221,14 @@ const struct sy_row service_rows[] = {
 		       "client is the one that it names. From elsewhere it is not understood."),
 	SERVICE(send_proxy, "send-proxy", .words = send_proxies, .preset = "off",
 		.doc = "Tells the server the client's address with a PROXY header, version 1 or "
-		       "2."),
+		       "2. console: for the service in front of Steelyard's own console, which "
+		       "believes nobody else."),
+	SERVICE(role, "role", .words = lint_roles, .preset = "none",
+		.doc = "What the service is for, so that settings that do not suit it are found when the "
+		       "file is loaded; traffic is not touched by it."),
+	SERVICE(names, "names",
+		.doc = "Names that clients know the service by; it is a finding when no certificate "
+		       "of its listeners holds one of them."),
 	SY_ROW_END
 };
 
@@ -220,6 +252,9 @@ const struct rows_other service_others[] = {
 	  "client's own, "
 	  "and must send their answers through this machine. Addresses: servers see these, in "
 	  "turn." },
+	{ "lint", "[NAME] off", "Switches findings about this service off, all or that one: idle, snat, "
+	  "edge-ports, mixed-edge, web-mapping, web-check, pseudo-tls, certificate, edge-address, "
+	  "persistence." },
 	{ NULL, NULL, NULL }
 };
 
@@ -244,6 +279,9 @@ const struct sy_row monitor_rows[] = {
 		.doc = "Port to ask, when it is not the one that the service uses."),
 	MONITOR(address, "address", .flags = SY_NO_PORT,
 		.doc = "Machine to ask instead of the server."),
+	MONITOR(pools, "pools",
+		.doc = "Pools whose servers are asked, for a service that has several; all of them when not "
+		       "given. Servers that no monitor asks count as up."),
 	SY_ROW_END
 };
 
@@ -257,8 +295,12 @@ static const struct rows_other parser_others[] = {
 				    "value, also "
 	  "inside words and double quotes. Several values become several words." },
 	{ "for-each", "$NAME in VALUE ... { ... }", "Reads the block once for each value." },
-	{ "template", "NAME { parameter NAME [default VALUE ...]; ... }",
-	  "Statements to be used later; parameters are variables in them." },
+	{ "when", "VALUE in|not-in VALUE ... { ... } | $NAME given|missing { ... }",
+	  "Reads the block if the first value, or one of those that the variable has, is among the "
+	  "others, or is not; or if the variable has a value at all, or none." },
+	{ "template", "NAME { parameter NAME [among VALUE ...] [default VALUE ...]; ... }",
+	  "Statements to be used later; parameters are variables in them. A parameter may be left out "
+	  "when it has a default, even one of no value, and takes only what is named after among." },
 	{ "deploy", "NAME { PARAMETER VALUE ...; ... }",
 	  "Uses a template. A parameter can also be given as a block of statements, which the "
 	  "template "
@@ -293,8 +335,8 @@ const struct core_block core_blocks[] = {
 	{ "certificate", "NAME", "A certificate and its key, in a tls block.", certificate_rows, NULL },
 	{ "monitor", "NAME", "What every monitor understands, besides the module's own.",
 	  monitor_rows, NULL },
-	{ "include, set, for-each, template, deploy", "",
-	  "Carried out while the file is read; include and for-each may stand in any block.", NULL,
+	{ "include, set, for-each, when, template, deploy", "",
+	  "Carried out while the file is read; include, for-each and when may stand in any block.", NULL,
 	  parser_others },
 	{ NULL, NULL, NULL, NULL, NULL }
 };

@@ -316,6 +316,8 @@ generation_gather(const char *path, const char *module_dir, struct complaints *c
 			gather_modules(gathered, node);
 		if (service || strcmp(node->name, "pool") == 0)
 			gather_files(gathered, node, 1);
+		if (strcmp(node->name, "console") == 0)
+			gather_files(gathered, node, 2);
 	}
 	return gathered;
 }

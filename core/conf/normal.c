@@ -126,8 +126,10 @@ normal_main(struct normal *normal)
 		rows_fill(normal->arena, node, tables_rows);
 	}
 	node = (struct node *)node_child(root, "console");
-	if (node)
+	if (node) {
 		normal_listens(normal, node);
+		normal_rows(normal, node, console_rows);
+	}
 }
 
 static void

@@ -148,6 +148,8 @@ parse_own(struct parser *parser, struct cursor *cursor, const struct statement *
 		parse_skip_block(parser, cursor, statement);
 	} else if (strcmp(name, "for-each") == 0) {
 		parse_for_each(parser, cursor, statement, scope, tail);
+	} else if (strcmp(name, "when") == 0) {
+		parse_when(parser, cursor, statement, scope, tail);
 	} else if (strcmp(name, "template") == 0) {
 		parse_template(parser, cursor, statement);
 	} else if (strcmp(name, "deploy") == 0) {

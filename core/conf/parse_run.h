@@ -1,5 +1,5 @@
 /* What the files of the parser share: parse.c (statements), include.c (files), template.c
- * (variables, loops, templates). Not for others. */
+ * (variables, loops, templates), when.c (conditions). Not for others. */
 #ifndef CONF_PARSE_RUN_H
 #define CONF_PARSE_RUN_H
 
@@ -75,6 +75,10 @@ void parse_splice(struct parser *parser, const char *name, const struct statemen
 		  struct scope *scope, struct tail *tail);
 void parse_for_each(struct parser *parser, struct cursor *cursor, const struct statement *statement,
 		    struct scope *scope, struct tail *tail);
+void parse_when(struct parser *parser, struct cursor *cursor, const struct statement *statement,
+		struct scope *scope, struct tail *tail);
+/* Whether a word is one of those. */
+bool parse_among(const struct sy_span *word, const struct sy_span *list, uint32_t n);
 void parse_template(struct parser *parser, struct cursor *cursor,
 		    const struct statement *statement);
 void parse_deploy(struct parser *parser, struct cursor *cursor, const struct statement *statement,

@@ -14,6 +14,9 @@
  *		servers { server web1 198.51.100.11; server web2 198.51.100.12; }
  *	}
  *
+ * `parameter NAME among 2010 2013;` allows these values only; `default` without a value makes a
+ * parameter that may be left out and then stands for nothing, as a word or as a statement.
+ *
  * The body of a template is read anew for each deploy, with a scope of its own; a parameter given
  * as a block is read where its name stands as a statement, and sees what the deploy saw. Deploys
  * are carried out when all files are read, so templates may stand anywhere. */
@@ -24,6 +27,7 @@
 struct parameter {
 	const char *name;
 	struct words preset;      /* raw; the words of the default, in the arena */
+	struct words allowed;     /* raw; every value must be one of these; n 0: any */
 	bool has_preset;
 	struct node *place;
 	struct parameter *next;
@@ -96,6 +100,9 @@ parse_splice(struct parser *parser, const char *name, const struct statement *st
 	const struct variable *variable = scope_find(scope, name);
 	struct cursor body;
 
+	/* A default of nothing stands for no statements as well as for no words. */
+	if (variable && !variable->block && variable->n == 0 && !statement->raw.n && !statement->block)
+		return;
 	if (!variable || !variable->block || statement->raw.n || statement->block) {
 		complain(
 		    parser->complaints, statement->node,
@@ -154,30 +161,52 @@ parse_for_each(struct parser *parser, struct cursor *cursor, const struct statem
 
 /* ---- template ---- */
 
+static bool
+template_word_is(struct sy_span word, const char *text)
+{
+	return word.len == strlen(text) && memcmp(word.at, text, word.len) == 0;
+}
+
+/* Keeps n words from the one given. */
+static struct words
+template_keep(struct parser *parser, const struct words *words, uint32_t from, uint32_t n)
+{
+	struct words kept = { arena_array(parser->arena, struct sy_span, n), n, 0 };
+
+	for (uint32_t i = 0; i < n; i++)
+		kept.at[i] = words->at[from + i];
+	return kept;
+}
+
+/* NAME [among VALUE ...] [default VALUE ...] */
 static void
 template_parameter(struct parser *parser, struct template *template, struct words *words,
 		   struct node *place)
 {
 	struct parameter *parameter, **at = &template->parameters;
 	struct words name = { 0 };
+	uint32_t among = words->n > 1 && template_word_is(words->at[1], "among") ? 2 : 1;
+	uint32_t preset = among;
 
-	if (words->n == 0 || (words->n > 1 && (words->at[1].len != 7 ||
-					       memcmp(words->at[1].at, "default", 7) != 0))) {
-		complain(
-		    parser->complaints, place,
-		    "parameter takes a name and perhaps a default: parameter NAME default VALUE;");
+	while (among == 2 && preset < words->n && !template_word_is(words->at[preset], "default"))
+		preset++;
+	if (words->n == 0 || (among == 2 && preset == 2) ||
+	    (preset < words->n && !template_word_is(words->at[preset], "default"))) {
+		complain(parser->complaints, place,
+			 "parameter takes a name, perhaps the values that it may have, and perhaps a "
+			 "default: parameter NAME [among VALUE ...] [default VALUE ...];");
 		return;
 	}
 	parameter = arena_new_of(parser->arena, struct parameter);
 	lex_expand(parser->arena, words->at[0], NULL, &name, place, parser->complaints);
 	parameter->name = name.n ? (const char *)name.at[0].at : "";
 	parameter->place = place;
-	parameter->has_preset = words->n > 1;
+	parameter->has_preset = preset < words->n;
 	words_free(&name);
-	parameter->preset.n = words->n > 2 ? words->n - 2 : 0;
-	parameter->preset.at = arena_array(parser->arena, struct sy_span, parameter->preset.n);
-	for (uint32_t i = 0; i < parameter->preset.n; i++)
-		parameter->preset.at[i] = words->at[i + 2];
+	if (parameter->has_preset)
+		parameter->preset = template_keep(parser, words, preset + 1, words->n - preset - 1);
+	if (among == 2)
+		parameter->allowed = template_keep(parser, words, 2, preset - 2);
 	for (; *at; at = &(*at)->next)
 		if (strcmp((*at)->name, parameter->name) == 0)
 			complain(parser->complaints, place,
@@ -352,6 +381,38 @@ deploy_check(struct parser *parser, const struct template *template, struct depl
 	}
 }
 
+/* Values of parameters that may have only some. */
+static void
+deploy_check_values(struct parser *parser, const struct template *template,
+		    struct deployment *deployment)
+{
+	for (struct parameter *parameter = template->parameters; parameter;
+	     parameter = parameter->next) {
+		const struct variable *variable =
+		    names_find(deployment->scope.variables, parameter->name);
+		struct statement allowed = { .node = parameter->place, .raw = parameter->allowed };
+		struct text list = { 0 };
+		struct sy_span *words;
+		uint32_t n;
+
+		if (!parameter->allowed.n || !variable)
+			continue;
+		words = parse_words(parser, &allowed, 0, &deployment->scope, &n);
+		for (uint32_t i = 0; i < n; i++)
+			text_printf(&list, "%s%s", i ? ", " : "", (const char *)words[i].at);
+		for (uint32_t i = 0; i < variable->n; i++)
+			if (!parse_among(&variable->words[i], words, n))
+				complain(parser->complaints, variable->place,
+					 "%s %s: template %s knows %s", parameter->name,
+					 (const char *)variable->words[i].at, template->name, list.at);
+		if (variable->block)
+			complain(parser->complaints, variable->place,
+				 "%s is no block: template %s knows %s", parameter->name,
+				 template->name, list.at);
+		text_free(&list);
+	}
+}
+
 static void
 deploy_run(struct parser *parser, struct deployment *deployment)
 {
@@ -368,6 +429,7 @@ deploy_run(struct parser *parser, struct deployment *deployment)
 		return;
 	}
 	deploy_check(parser, template, deployment);
+	deploy_check_values(parser, template, deployment);
 	if (parser->complaints->errors > errors || !parse_enter(parser, deployment->node))
 		return;
 	body = template->body;

@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "ctl/ctl_do.h"
 #include "ctl/ctl_show.h"
+#include "ctl/import.h"
 
 /* POSTs `body` (freed here) and prints the message of the answer. */
 static int
@@ -166,6 +168,11 @@ const struct command ctl_commands[] = {
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
 	{ "stop", "[graceful|now]", "ends the daemon", ctl_stop, 0, 1 },
+	{ "import", "haproxy|loadmaster FILE [FOLDER]", "another balancer's configuration, as files for conf.d",
+	  ctl_import, 2, 3 },
+	{ "passwd", "NAME [look|operate]", "a line for the console's users file", ctl_passwd, 1, 2 },
+	{ "template", "list|show NAME", "ready-made templates, and what they do; --templates", ctl_template,
+	  1, 2 },
 	{ "api", "METHOD PATH [BODY]", "the answer of the API as it is", ctl_api, 2, 3 },
 	{ NULL, NULL, NULL, NULL, 0, 0 }
 };
@@ -222,11 +229,13 @@ main(int argc, char **argv)
 		{ "socket", required_argument, NULL, 's' }, { "json", no_argument, NULL, 'j' },
 		{ "service", required_argument, NULL, 'v' }, { "server", required_argument, NULL, 'r' },
 		{ "client", required_argument, NULL, 'c' }, { "pool", required_argument, NULL, 'p' },
-		{ "limit", required_argument, NULL, 'l' }, { "help", no_argument, NULL, 'h' },
+		{ "limit", required_argument, NULL, 'l' },
+		{ "templates", required_argument, NULL, 't' }, { "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
 	};
 	const char *env = getenv("STEELYARD_CONTROL");
 	struct ctl ctl = { .socket = env && *env ? env : RUNSTATEDIR "/steelyard/control",
+	                   .templates = SYSCONFDIR "/steelyard/conf.d/templates",
 	                   .colour = isatty(1) && !getenv("NO_COLOR") };
 	int c;
 
@@ -239,6 +248,7 @@ main(int argc, char **argv)
 		case 'c': ctl.client = optarg; break;
 		case 'p': ctl.pool = optarg; break;
 		case 'l': ctl.limit = optarg; break;
+		case 't': ctl.templates = optarg; break;
 		case 'h': ctl_usage(stdout); return CTL_OK;
 		case 'V': printf("steelyardctl %s\n", PACKAGE_VERSION); return CTL_OK;
 		default: return CTL_USAGE;

@@ -12,6 +12,7 @@ struct ctl {
 	bool json;                /* print the API's answer as it is */
 	bool colour;
 	const char *service, *server, *client, *pool, *limit;   /* --service and so on */
+	const char *templates;    /* folder of ready-made templates */
 	int argc;                 /* what stands behind the command */
 	char **argv;
 };
@@ -45,5 +46,8 @@ void table_note(struct table *table, const char *text);
 void table_print(struct table *table, bool colour); /* and frees it */
 const char *age_since(json_int_t wall_ms, json_int_t now_ms, char *out, size_t len);
 const char *amount_text(json_int_t n, char *out, size_t len); /* 1234 56.7k 1.2M */
+
+/* ctl_template.c: needs no daemon. */
+int ctl_template(struct ctl *ctl);
 
 #endif

@@ -11,6 +11,11 @@ enum {
 	TLV_CRC32C = 0x03,
 	TLV_NOOP = 0x04,
 	TLV_UNIQUE_ID = 0x05,
+	TLV_SSL = 0x20,
+	TLV_SSL_CN = 0x22,
+	TLV_PROOF = 0xe0,         /* the first of those that everybody may use as he likes */
+	PROOF_LEN = 3 + 8 + 8,    /* with its head: milliseconds, hash */
+	SSL_HEAD = 5,             /* client, verify */
 	UNIQUE_ID_MAX = 128,
 };
 
@@ -220,6 +225,7 @@ v2_read(struct sy_span in, struct proxy_header *out)
 	/* Of the unspecified family nothing is known, not even where TLVs would begin. */
 	if (family >> 4 == 0)
 		return PROXY_DONE;
+	out->extras = sy_span(in.at + V2_HEAD + addrs, out->len - V2_HEAD - addrs);
 	return v2_extras(sy_span(in.at, out->len), V2_HEAD + addrs, out);
 }
 
@@ -284,4 +290,99 @@ proxy_header_make(unsigned version, const struct sy_addr *source,
 	if (version == 1)
 		return v1_make(source, destination, (char *)out);
 	return v2_make(source, destination, out);
+}
+
+static void
+proof_number(uint8_t *out, uint64_t n)
+{
+	for (unsigned i = 0; i < 8; i++)
+		out[i] = (uint8_t)(n >> (56 - 8 * i));
+}
+
+static void
+tlv_head(uint8_t *out, unsigned type, size_t len)
+{
+	out[0] = (uint8_t)type;
+	out[1] = (uint8_t)(len >> 8);
+	out[2] = (uint8_t)len;
+}
+
+size_t
+proxy_header_prove(uint8_t *header, size_t len, const struct hash_key *key, uint64_t wall_ms,
+                   struct sy_span subject)
+{
+	/* PP2_CLIENT_SSL, PP2_CLIENT_CERT_CONN; verify 0: it was. */
+	static const uint8_t ssl[SSL_HEAD] = { 0x01 | 0x02 };
+
+	if (len <= V2_HEAD)
+		return len;
+	if (subject.len > PROXY_SUBJECT_MAX)
+		subject.len = 0;
+	if (subject.len) {
+		tlv_head(header + len, TLV_SSL, SSL_HEAD + 3 + subject.len);
+		memcpy(header + len + 3, ssl, SSL_HEAD);
+		tlv_head(header + len + 3 + SSL_HEAD, TLV_SSL_CN, subject.len);
+		memcpy(header + len + 6 + SSL_HEAD, subject.at, subject.len);
+		len += 6 + SSL_HEAD + subject.len;
+	}
+	tlv_head(header + len, TLV_PROOF, PROOF_LEN - 3);
+	proof_number(header + len + 3, wall_ms);
+	len += PROOF_LEN;
+	header[14] = (uint8_t)((len - V2_HEAD) >> 8);
+	header[15] = (uint8_t)(len - V2_HEAD);
+	proof_number(header + len - 8, hash_64(key, header, len - 8));
+	return len;
+}
+
+/* The common name in a TLV of TLS: sub-TLVs behind five bytes. */
+static void
+proof_subject(struct sy_span ssl, char out[static PROXY_SUBJECT_MAX + 1])
+{
+	for (size_t at = SSL_HEAD; at + 3 <= ssl.len;) {
+		size_t len = (size_t)ssl.at[at + 1] << 8 | ssl.at[at + 2];
+
+		if (len > ssl.len - at - 3)
+			return;
+		if (ssl.at[at] == TLV_SSL_CN && len <= PROXY_SUBJECT_MAX &&
+		    !memchr(ssl.at + at + 3, 0, len)) {
+			memcpy(out, ssl.at + at + 3, len);
+			out[len] = '\0';
+			return;
+		}
+		at += 3 + len;
+	}
+}
+
+bool
+proxy_header_proved(struct sy_span in, const struct proxy_header *header,
+                    const struct hash_key *key, uint64_t wall_ms,
+                    char subject[static PROXY_SUBJECT_MAX + 1])
+{
+	const uint8_t *proof;
+	uint8_t made[8], differs = 0;
+	uint64_t told_ms = 0;
+
+	subject[0] = '\0';
+	if (header->local || header->len < PROOF_LEN || header->extras.len < PROOF_LEN)
+		return false;
+	/* It is the last of them. */
+	proof = in.at + header->len - PROOF_LEN;
+	if (proof[0] != TLV_PROOF || proof[1] != 0 || proof[2] != PROOF_LEN - 3)
+		return false;
+	for (unsigned i = 0; i < 8; i++)
+		told_ms = told_ms << 8 | proof[3 + i];
+	proof_number(made, hash_64(key, in.at, header->len - 8));
+	for (unsigned i = 0; i < 8; i++)
+		differs |= made[i] ^ proof[11 + i];
+	if (differs || told_ms > wall_ms + PROXY_PROOF_MS || wall_ms > told_ms + PROXY_PROOF_MS)
+		return false;
+	for (size_t at = 0; at + 3 <= header->extras.len;) {
+		const uint8_t *tlv = header->extras.at + at;
+		size_t len = (size_t)tlv[1] << 8 | tlv[2];
+
+		if (tlv[0] == TLV_SSL)
+			proof_subject(sy_span(tlv + 3, len), subject);
+		at += 3 + len;
+	}
+	return true;
 }

@@ -7,6 +7,7 @@
  *	tls_tickets.c   tickets of our own, with the board's keys
  *	tls_sessions.c  tickets of servers, to be used again
  *	tls_words.c     failures in words
+ *	tls_park.c      connections at rest, small
  *
  * A context may serve connections until it is freed; those that are open keep what they need. */
 #ifndef NET_TLS_H
@@ -43,9 +44,13 @@ SSL *tls_connect(struct tls_context *context, BIO *bio, const char *host,
 enum { TLS_WORDS = 256 };
 const char *tls_words(const SSL *ssl, int error, char out[static TLS_WORDS]);
 
-/* "TLSv1.3 TLS_AES_128_GCM_SHA256" */
-const char *tls_summary(const SSL *ssl, char out[static 96]);
+/* The common name in the certificate that the peer showed, when it was verified; 0: none, or none
+ * that fits. Ends with a NUL. */
+size_t tls_common_name(const SSL *ssl, char *out, size_t size);
 /* What the client asked for, in lower case; len 0: nothing. At most `size` bytes. */
 size_t tls_sni(const SSL *ssl, char *out, size_t size);
+/* The subject of the other side's certificate (RFC 4514), when it was verified; len 0: there is none,
+ * or it does not fit. */
+size_t tls_subject(const SSL *ssl, char *out, size_t size);
 
 #endif

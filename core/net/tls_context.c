@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "conf/tls_policy.h"
 #include "net/tls_own.h"
+#include "net/tls_park.h"
 
 /* ---- shared ---- */
 
@@ -365,7 +366,7 @@ tls_context_free(struct tls_context *context)
 static SSL *
 context_open(struct tls_context *context, BIO *bio)
 {
-	SSL *ssl = SSL_new(context->ctx);
+	SSL *ssl = tls_park_new(context->ctx);
 
 	if (ssl)
 		SSL_set_bio(ssl, bio, bio);

@@ -99,12 +99,51 @@ tls_sni(const SSL *ssl, char *out, size_t size)
 	return n;
 }
 
-const char *
-tls_summary(const SSL *ssl, char out[static 96])
+size_t
+tls_subject(const SSL *ssl, char *out, size_t size)
 {
-	snprintf(out, 96, "%s %s%s", SSL_get_version(ssl), SSL_get_cipher_name(ssl),
-	         SSL_session_reused(ssl) ? " resumed" : "");
-	return out;
+	X509 *x509 = SSL_get0_peer_certificate(ssl);
+	size_t len = 0;
+	char *words;
+	long n;
+	BIO *bio;
+
+	if (!x509 || SSL_get_verify_result(ssl) != X509_V_OK)
+		return 0;
+	bio = BIO_new(BIO_s_mem());
+	if (!bio)
+		return 0;
+	if (X509_NAME_print_ex(bio, X509_get_subject_name(x509), 0, XN_FLAG_RFC2253) >= 0) {
+		n = BIO_get_mem_data(bio, &words);
+		if (n > 0 && (size_t)n <= size) {
+			len = (size_t)n;
+			memcpy(out, words, len);
+		}
+	}
+	BIO_free(bio);
+	return len;
+}
+
+size_t
+tls_common_name(const SSL *ssl, char *out, size_t size)
+{
+	X509 *certificate = SSL_get0_peer_certificate(ssl);
+	X509_NAME *name = certificate ? X509_get_subject_name(certificate) : NULL;
+	int at = name ? X509_NAME_get_index_by_NID(name, NID_commonName, -1) : -1;
+	unsigned char *text = NULL;
+	int len;
+
+	if (at < 0 || SSL_get_verify_result(ssl) != X509_V_OK)
+		return 0;
+	len = ASN1_STRING_to_UTF8(&text, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, at)));
+	if (len > 0 && (size_t)len < size && !memchr(text, 0, (size_t)len)) {
+		memcpy(out, text, (size_t)len);
+		out[len] = '\0';
+	} else {
+		len = 0;
+	}
+	OPENSSL_free(text);
+	return (size_t)len;
 }
 
 /* ---- failures ---- */

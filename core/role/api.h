@@ -44,10 +44,17 @@ void api_history(struct request *request);
 void api_history_services(struct request *request);
 /* api_metrics.c */
 void api_metrics(struct request *request);
+/* api_effect.c */
+void api_effect(struct request *request);
 /* api_explain.c */
 void api_explain(struct request *request);
 
 /* The service of that name, or NULL after a 404 that names what is near. */
 const struct service *api_find_service(struct request *request, const char *name);
+/* The one server of that name; pool and service (of whose pools it is) narrow it down, or are NULL.
+ * False: answered. */
+bool api_find_server(struct request *request, const char *name, const char *pool_name,
+                     const struct service *service, const struct pool **in,
+                     const struct server **out);
 
 #endif

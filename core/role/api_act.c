@@ -24,13 +24,6 @@ act_arg(struct request *request, const char *name)
 	return json_string_value(json_object_get(request->args, name));
 }
 
-/* All places that a wish for this server goes to: the server's own cell, or one seat. */
-struct wish_place {
-	uint32_t cell;
-	const struct server *server;
-	unsigned found;
-};
-
 static void
 wish_near(struct request *request, const char *name)
 {
@@ -52,14 +45,14 @@ wish_near(struct request *request, const char *name)
 	free(names);
 }
 
-static struct wish_place
-wish_find(struct request *request, const char *name, const char *pool_name,
-          const struct service *service)
+bool
+api_find_server(struct request *request, const char *name, const char *pool_name,
+                const struct service *service, const struct pool **in, const struct server **out)
 {
 	const struct config *config = request->console->child->current->config;
-	struct wish_place place = { 0 };
+	unsigned found = 0;
 
-	for (uint32_t p = 0; p < config->n_pools; p++) {
+	for (uint32_t p = 0; name && p < config->n_pools; p++) {
 		const struct pool *pool = &config->pools[p];
 		const struct target *target = service ? service_target_of(service, pool) : NULL;
 
@@ -68,12 +61,25 @@ wish_find(struct request *request, const char *name, const char *pool_name,
 		for (uint32_t i = 0; i < pool->n_servers; i++) {
 			if (strcmp(pool->servers[i].name, name) != 0)
 				continue;
-			place.found++;
-			place.server = &pool->servers[i];
-			place.cell = target ? target->seats[i].cell : pool->servers[i].cell;
+			found++;
+			*in = pool;
+			*out = &pool->servers[i];
 		}
 	}
-	return place;
+	if (!name)
+		request_error(request, 400, "say which server: server=NAME");
+	else if (found == 0)
+		wish_near(request, name);
+	else if (found > 1)
+		request_error(request, 409, "%u pools have a server %s: say which with \"pool\"", found, name);
+	return found == 1;
+}
+
+/* Where a wish for this server goes to: the server's own cell, or that of one seat. */
+static uint32_t
+wish_cell(const struct service *service, const struct pool *pool, const struct server *server)
+{
+	return service ? service_target_of(service, pool)->seats[server - pool->servers].cell : server->cell;
 }
 
 /* The master knows cells; who reads the log knows servers. */
@@ -94,20 +100,19 @@ wish_log(struct request *request)
 static void
 wish_done(struct request *request, bool ok, const char *text)
 {
+	const struct server *server = NULL;
+	const struct pool *pool;
 	struct board_tally sum;
-	struct wish_place place;
 
 	if (!ok) {
 		request_error(request, 409, "%s", text);
 		return;
 	}
 	wish_log(request);
-	place = wish_find(request, request->tail, act_arg(request, "pool"), NULL);
-	if (!place.server) {
-		act_done(request, ok, text);
+	/* The configuration may be another one by now. */
+	if (!api_find_server(request, request->tail, act_arg(request, "pool"), NULL, &pool, &server))
 		return;
-	}
-	board_sum(request->console->child->board, place.server->cell, &sum);
+	board_sum(request->console->child->board, server->cell, &sum);
 	request_json(request, json_pack("{s:b, s:s, s:i}", "ok", 1, "message", text, "active",
 	                                (int)sum.active));
 }
@@ -118,31 +123,26 @@ api_wish(struct request *request)
 	const char *wish = act_arg(request, "wish"), *service_name = act_arg(request, "service");
 	json_t *weight = json_object_get(request->args, "weight");
 	const struct service *service = NULL;
-	struct wish_place place;
+	const struct server *server;
+	const struct pool *pool;
+	uint32_t cell;
 	char command[128];
 
 	if (service_name && !(service = api_find_service(request, service_name)))
 		return;
-	place = wish_find(request, request->tail, act_arg(request, "pool"), service);
-	if (!place.found) {
-		wish_near(request, request->tail);
+	if (!api_find_server(request, request->tail, act_arg(request, "pool"), service, &pool, &server))
 		return;
-	}
-	if (place.found > 1) {
-		request_error(request, 409, "%u pools have a server %s: say which with \"pool\"",
-		              place.found, request->tail);
-		return;
-	}
+	cell = wish_cell(service, pool, server);
 	if (wish && !weight &&
 	    (strcmp(wish, "drain") == 0 || strcmp(wish, "disable") == 0 || strcmp(wish, "enable") == 0)) {
-		snprintf(command, sizeof(command), "%" PRIu32 " %s", place.cell, wish);
+		snprintf(command, sizeof(command), "%" PRIu32 " %s", cell, wish);
 	} else if (!wish && json_is_integer(weight) && json_integer_value(weight) >= 0 &&
 	           json_integer_value(weight) <= 65535) {
-		snprintf(command, sizeof(command), "%" PRIu32 " weight %d", place.cell,
+		snprintf(command, sizeof(command), "%" PRIu32 " weight %d", cell,
 		         (int)json_integer_value(weight));
 	} else if (!wish && json_is_string(weight) &&
 	           strcmp(json_string_value(weight), "configured") == 0) {
-		snprintf(command, sizeof(command), "%" PRIu32 " weight configured", place.cell);
+		snprintf(command, sizeof(command), "%" PRIu32 " weight configured", cell);
 	} else {
 		request_error(request, 400, "say \"wish\": \"drain\", \"disable\" or \"enable\"; or "
 		              "\"weight\": 0..65535 or \"configured\"");

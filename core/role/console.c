@@ -1,5 +1,6 @@
 /* See console.h. Here: the role itself. */
 #include "role/live.h"
+#include "role/access.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,6 +34,7 @@ console_switched(struct child *child, struct generation *old)
 		event_add(console, "started with generation %llu",
 		          (unsigned long long)child->current->number);
 	history_switch(old, child->current);
+	sessions_look(console);
 	/* The console holds nothing: the old generation may go at once. */
 }
 
@@ -50,7 +52,7 @@ console_listen(struct child *child, uint64_t listener, unsigned slot, int fd)
 		close(fd);
 		return;
 	}
-	entrance_open(child->run, listener, fd, listener == 0);
+	entrance_open(child->run, listener, fd);
 }
 
 static void
@@ -118,12 +120,16 @@ console_stop(struct child *child, bool graceful, uint64_t grace_ms)
 static void
 console_beat(struct child *child)
 {
-	requests_expire(child->run, false);
-	/* At its connection limit the library stops listening, and looks again only when it is called. */
-	entrances_run(child->run);
-	view_beat(child->run);
-	if (((struct console *)child->run)->n_streams)
-		live_measure(child->run);
+	struct console *console = child->run;
+
+	requests_expire(console, false);
+	for (unsigned i = 0; i < CONSOLE_LISTENERS; i++)
+		if (console->entrances[i].daemon)
+			door_beat(&console->entrances[i]);
+	entrances_run(console);
+	view_beat(console);
+	if (console->n_streams)
+		live_measure(console);
 }
 
 static const struct child_ops console_ops = {
@@ -150,6 +156,7 @@ console_main(int argc, char **argv)
 	the_console.live = must_alloc(sizeof(struct live));
 	*the_console.live = (struct live){ 0 };
 	the_console.history = history_new();
+	the_console.access = access_new();
 	the_console.streamed = must_alloc(STREAM_EVENTS * sizeof(struct text));
 	memset(the_console.streamed, 0, STREAM_EVENTS * sizeof(struct text));
 	link_init(&the_console.waiting);

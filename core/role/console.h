@@ -1,6 +1,6 @@
 /* The console: an unprivileged process that tells what it reads from the board and asks the master
- * for what must be done. HTTP comes in over a UNIX socket (may change things; the file's permissions
- * are the access control) and over loopback TCP (may only look).
+ * for what must be done. HTTP comes in over a UNIX socket (the file's permissions are the access
+ * control) and over loopback TCP; who may do what: access.h.
  *
  * A request that needs an answer of other processes waits: the connection is suspended, the question
  * has a number, and the DONE of that number goes on with it. */
@@ -18,6 +18,9 @@ enum {
 	CONSOLE_EVENTS = 512,
 	CONSOLE_BODY = 65536,     /* most bytes of a request's body */
 	CONSOLE_WAIT_MS = 60000,  /* for other processes to answer */
+	CONSOLE_PEERS = 512,      /* connections of one entrance */
+	CONSOLE_REQUEST_MS = 10000, /* a request must be complete by then */
+	CONSOLE_PATH = 256,
 };
 
 /* A state change, kept for those who ask what happened. */
@@ -31,9 +34,35 @@ struct entrance {                     /* a socket that people come in by */
 	uint64_t listener;        /* 0: the control socket */
 	int fd;
 	struct MHD_Daemon *daemon;
-	ev_io io;
+	ev_io io, accept;
 	ev_timer timer;
-	bool may_change;
+	struct link peers, arrivals; /* the latter are not the library's yet */
+	unsigned n_peers, n_arrivals;
+};
+
+enum peer_way { PEER_CONTROL, PEER_LOOPBACK, PEER_SERVICE };
+
+/* Who is at the other end of a connection. */
+struct peer {
+	struct link link;         /* in entrance->peers */
+	struct entrance *entrance;
+	enum peer_way way;
+	struct sy_addr addr;      /* not of the control socket */
+	uint32_t uid;             /* of the control socket */
+	int32_t pid;
+	char subject[65];         /* common name of a verified client certificate */
+	int fd;
+	bool known;               /* the library has it */
+	uint64_t since_ms;        /* nothing was asked since; 0: a request is being answered */
+};
+
+enum role { ROLE_NONE, ROLE_LOOK, ROLE_OPERATE };
+
+struct who {
+	enum role role;
+	char user[80];            /* "": nobody in particular */
+	struct session *session;  /* access.h; or NULL */
+	bool by_certificate, by_basic;
 };
 
 struct address {                  /* where a listener of the workers really is */
@@ -56,6 +85,7 @@ struct console {
 	unsigned n_streams;
 	uint64_t n_streamed;      /* events ever */
 	struct text *streamed;    /* a ring of STREAM_EVENTS */
+	struct access *access;    /* access.h */
 };
 
 struct request {
@@ -63,7 +93,12 @@ struct request {
 	struct console *console;
 	struct MHD_Connection *connection;
 	struct entrance *entrance;
+	struct peer *peer;
+	struct who who;
 	const struct route *route;
+	char path[CONSOLE_PATH];  /* as asked for, cut */
+	char cookie[160];         /* to be set */
+	unsigned retry_s;         /* for Retry-After; 0: none */
 	char *tail;               /* what the * of the route's path stood for, decoded */
 	char body[CONSOLE_BODY + 1];
 	size_t body_len;
@@ -83,9 +118,11 @@ struct request {
 	void (*done)(struct request *request, bool ok, const char *text);
 };
 
+enum route_access { ACCESS_OPEN, ACCESS_LOOK, ACCESS_OPERATE };
+
 struct route {
 	const char *method, *path;
-	bool changes;             /* only through the control socket */
+	enum route_access access;
 	void (*handle)(struct request *request);
 	const char *doc;
 };
@@ -94,10 +131,18 @@ struct route {
 extern const struct route console_routes[];
 
 /* console_http.c */
-void entrance_open(struct console *console, uint64_t listener, int fd, bool may_change);
+void entrance_open(struct console *console, uint64_t listener, int fd);
 void entrance_close(struct console *console, uint64_t listener);
 void entrances_run(struct console *console); /* after requests were resumed */
 void http_headers(struct MHD_Response *response, const char *type);
+
+/* console_door.c */
+void door_readable(struct ev_loop *loop, struct ev_io *io, int events);
+void door_connection(void *context, struct MHD_Connection *connection, void **state,
+                     enum MHD_ConnectionNotificationCode code);
+struct peer *door_peer(struct MHD_Connection *connection);
+void door_beat(struct entrance *entrance);
+void door_close_arrivals(struct entrance *entrance);
 
 /* console_request.c: how a handler answers. Exactly one of these. */
 void request_json(struct request *request, json_t *answer);       /* takes the reference */
@@ -131,6 +176,9 @@ uint32_t seat_weight(struct console *console, const struct seat *seat);
 /* Where a listener really is; `out` is used when nobody has told yet. */
 const char *view_address(const struct console *console, const struct listener *listener,
                          char out[static ADDR_TEXT_SIZE]);
+/* What the server has in the protocol's unit, and when that ends: adds it where the protocol tells. */
+void view_forecast(struct console *console, const struct service *service, const struct seat *seat,
+                   json_t *object);
 json_t *view_seat(struct console *console, const struct service *service,
                   const struct target *target, const struct seat *seat);
 void view_prepare(struct generation *generation);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/must.h"
+#include "role/access.h"
 #include "role/live.h"
 
 static bool
@@ -36,12 +37,8 @@ http_route(struct request *request, const char *method, const char *path)
 		known = true;
 		if (strcmp(route->method, method) != 0)
 			continue;
-		if (route->changes && !request->entrance->may_change) {
-			request_error(request, 403, "%s %s changes things: it is only answered on the "
-			              "control socket", method, path);
-			return;
-		}
 		request->route = route;
+		access_check(request);
 		return;
 	}
 	if (known)
@@ -74,6 +71,8 @@ http_send(struct request *request)
 	char *bytes = request->text;
 	size_t len = request->text_len;
 
+	if (request->route && request->route->access == ACCESS_OPERATE)
+		audit_request(request);
 	if (request->streams)
 		return stream_send(request);
 	if (request->answer) {
@@ -91,12 +90,21 @@ http_send(struct request *request)
 	if (!response)
 		return MHD_NO;
 	http_headers(response, type);
+	if (request->cookie[0])
+		MHD_add_response_header(response, "Set-Cookie", request->cookie);
+	if (request->retry_s) {
+		char seconds[16];
+
+		snprintf(seconds, sizeof(seconds), "%u", request->retry_s);
+		MHD_add_response_header(response, "Retry-After", seconds);
+	}
 	result = MHD_queue_response(request->connection, request->status, response);
 	MHD_destroy_response(response);
 	return result;
 }
 
-/* A browser of another site must not reach us by a name of its own (DNS rebinding). */
+/* A browser of another site must not reach us by a name of its own (DNS rebinding). Behind TLS the
+ * certificate sees to that. */
 static bool
 http_host_ok(struct request *request)
 {
@@ -105,7 +113,7 @@ http_host_ok(struct request *request)
 	struct sy_addr addr;
 	size_t len;
 
-	if (request->entrance->may_change || !host)
+	if (request->peer->way != PEER_LOOPBACK || !host)
 		return true;
 	/* An address cannot be bound anew; a name can be anybody's, even one that begins with 127. */
 	if (addr_parse(host, &addr))
@@ -154,6 +162,10 @@ http_access(void *context, struct MHD_Connection *connection, const char *path, 
 		request->entrance = context;
 		request->console = request->entrance->console;
 		request->connection = connection;
+		request->peer = door_peer(connection);
+		if (!request->peer)
+			return MHD_NO;
+		snprintf(request->path, sizeof(request->path), "%s", path);
 		if (!http_host_ok(request))
 			request_error(request, 403, "this Host is not one of ours");
 		else if (!request->console->child->current)
@@ -174,6 +186,7 @@ http_access(void *context, struct MHD_Connection *connection, const char *path, 
 		*len = 0;
 		return MHD_YES;
 	}
+	request->peer->since_ms = 0;
 	if (!request->status && !request->waits)
 		http_handle(request);
 	if (request->status)
@@ -189,9 +202,12 @@ static void
 http_completed(void *context, struct MHD_Connection *connection, void **state,
                enum MHD_RequestTerminationCode how)
 {
-	(void)context;
-	(void)connection;
+	struct peer *peer = door_peer(connection);
+	struct entrance *entrance = context;
+
 	(void)how;
+	if (peer)
+		peer->since_ms = entrance->console->child->now_ms;
 	if (*state)
 		request_end(*state);
 	*state = NULL;
@@ -235,7 +251,7 @@ entrances_run(struct console *console)
 }
 
 void
-entrance_open(struct console *console, uint64_t listener, int fd, bool may_change)
+entrance_open(struct console *console, uint64_t listener, int fd)
 {
 	const union MHD_DaemonInfo *info;
 	struct entrance *entrance = NULL;
@@ -249,13 +265,15 @@ entrance_open(struct console *console, uint64_t listener, int fd, bool may_chang
 		close(fd);
 		return;
 	}
-	*entrance = (struct entrance){ .console = console, .listener = listener, .fd = fd,
-	                       .may_change = may_change };
+	*entrance = (struct entrance){ .console = console, .listener = listener, .fd = fd };
+	link_init(&entrance->peers);
+	link_init(&entrance->arrivals);
 	entrance->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, http_access, entrance,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, 512u,
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
+		http_access, entrance, MHD_OPTION_CONNECTION_LIMIT, CONSOLE_PEERS + 1u,
 		MHD_OPTION_CONNECTION_TIMEOUT, 30u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384,
-		MHD_OPTION_NOTIFY_COMPLETED, http_completed, NULL, MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_COMPLETED, http_completed, entrance,
+		MHD_OPTION_NOTIFY_CONNECTION, door_connection, entrance, MHD_OPTION_END);
 	if (!entrance->daemon) {
 		log_err("console: the HTTP server does not start on its socket");
 		close(fd);
@@ -266,6 +284,8 @@ entrance_open(struct console *console, uint64_t listener, int fd, bool may_chang
 	ev_io_init(&entrance->io, entrance_readable, info->epoll_fd, EV_READ);
 	ev_timer_init(&entrance->timer, entrance_due, 0, 0);
 	ev_io_start(console->child->loop, &entrance->io);
+	ev_io_init(&entrance->accept, door_readable, fd, EV_READ);
+	ev_io_start(console->child->loop, &entrance->accept);
 }
 
 void
@@ -277,12 +297,15 @@ entrance_close(struct console *console, uint64_t listener)
 		if (!entrance->daemon || entrance->listener != listener)
 			continue;
 		ev_io_stop(console->child->loop, &entrance->io);
+		ev_io_stop(console->child->loop, &entrance->accept);
 		ev_timer_stop(console->child->loop, &entrance->timer);
 		/* The library does not stop while a connection is suspended. */
 		requests_leave(console, entrance);
 		streams_end(console, entrance);
 		MHD_run(entrance->daemon);
-		MHD_stop_daemon(entrance->daemon); /* closes the socket, too */
+		door_close_arrivals(entrance);
+		MHD_stop_daemon(entrance->daemon);
+		close(entrance->fd);
 		entrance->daemon = NULL;
 	}
 }

@@ -39,7 +39,9 @@ probe_judge(struct probe *probe, struct probe_answer *answer)
 	bool wanted = probe->wanted;
 
 	must(probe->phase != PROBE_WAITING && probe->phase != PROBE_CLOSING);
-	answer->latency_us = (uint32_t)(clock_us() - probe->started_us);
+	/* Silence that was waited for is not the server's slowness. */
+	answer->latency_us = (uint32_t)((probe->holding ? probe->held_us : clock_us()) -
+	                                probe->started_us);
 	/* The words may hold what the server said: one line, and nothing that moves a cursor. */
 	for (char *at = answer->reason; *at; at++)
 		if ((unsigned char)*at < ' ' || *at == 0x7f)
@@ -122,6 +124,31 @@ probe_error(struct probe *probe, const char *doing, int error)
 
 /* What the module says. */
 
+static void probe_timed_out(struct timer_entry *entry, uint64_t now_ms);
+static void probe_held(struct timer_entry *entry, uint64_t now_ms);
+
+/* Waits for bytes; with hold_ms their absence is an answer, too. */
+static void
+probe_wait(struct probe *probe, const struct sy_probe_step *step)
+{
+	struct timeq_set *timeouts = probe->engine->timeouts;
+	uint64_t timeout_ms = probe->question->timeout_ms;
+	uint64_t now_ms = clock_ms(), end_ms = probe->started_us / 1000 + timeout_ms;
+	uint64_t quiet_ms = now_ms + step->hold_ms;
+
+	if (step->hold_ms) {
+		probe->held = *step;
+		probe->held.what = SY_PROBE_UP;
+		probe->held_us = clock_us();
+		timeq_arm_at(timeq_get(timeouts, step->hold_ms, probe_held), &probe->timer,
+		             quiet_ms < end_ms ? quiet_ms : end_ms);
+	} else if (probe->holding) {
+		timeq_arm_at(timeq_get(timeouts, timeout_ms, probe_timed_out), &probe->timer, end_ms);
+	}
+	probe->holding = step->hold_ms > 0;
+	probe_watch(probe, EV_READ);
+}
+
 void
 probe_step(struct probe *probe, const struct sy_probe_step *step)
 {
@@ -137,7 +164,7 @@ probe_step(struct probe *probe, const struct sy_probe_step *step)
 		if (!probe->question->ops->data)
 			probe_down(probe, "the monitor waits for bytes, but takes none");
 		else
-			probe_watch(probe, EV_READ);
+			probe_wait(probe, step);
 		return;
 	case SY_PROBE_SEND:
 		probe->out = step->bytes;
@@ -247,6 +274,18 @@ probe_timed_out(struct timer_entry *entry, uint64_t now_ms)
 		break;
 	}
 	must(!"a probe that has no time limit timed out");
+}
+
+static void
+probe_held(struct timer_entry *entry, uint64_t now_ms)
+{
+	struct probe *probe = container_of(entry, struct probe, timer);
+
+	if (probe_was_late(probe, now_ms))
+		timeq_arm(timeq_get(probe->engine->timeouts, PROBE_GRACE_MS, probe_held), &probe->timer,
+		          now_ms);
+	else
+		probe_step(probe, &probe->held);
 }
 
 static void

@@ -39,17 +39,22 @@ struct probe {
 	bool eof;                 /* the server has said all */
 	bool graced;              /* was given a little more time already */
 	bool exchanged;           /* bytes went one way or the other */
+	bool holding;             /* the timer is that of `held`, not the timeout's */
 	struct ev_io io;
 	int fd;                   /* socket, or the pipe of a program; -1: none */
 	struct timer_entry timer;
 	uint64_t started_us;
 	struct sy_probe facts;
 	struct sy_span out;       /* still to be sent; the module's memory */
+	struct timer_entry again; /* datagrams: when that is sent once more */
+	uint64_t again_ms;
 	char *in;                 /* received so far, when the first read did not settle it */
 	size_t in_len, in_size;
 	size_t drained;
 	SSL *ssl;
 	struct sy_probe_tls tls;
+	struct sy_probe_step held; /* what it means when the server stays silent */
+	uint64_t held_us;         /* since when */
 	struct ev_io exit;        /* a program's pidfd */
 	pid_t pid;
 	uint16_t echo;            /* sequence number */

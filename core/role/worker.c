@@ -1,5 +1,6 @@
 /* The role that carries the traffic. The way itself is in core/way; here it meets the master. */
 #include "base/log.h"
+#include "net/tls_park.h"
 #include "proc/child.h"
 #include "role/roles.h"
 #include "way/ask.h"
@@ -135,6 +136,7 @@ worker_main(int argc, char **argv)
 	int status;
 
 	(void)argc, (void)argv;
+	tls_park_prepare();
 	status = child_run(&child, &worker_ops);
 	way_free(child.run);
 	return status;

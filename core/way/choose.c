@@ -72,6 +72,15 @@ choose_keeps(struct board *board, const struct seat *seat)
 	return look.known;
 }
 
+bool
+choose_welcomes(struct board *board, const struct seat *seat)
+{
+	struct choose_look look;
+
+	choose_look(board, seat, &look);
+	return look.fresh;
+}
+
 static const struct sy_scheduler *
 choose_scheduler(const struct service *service)
 {
@@ -94,6 +103,7 @@ lineup_free(struct lineup *lineup)
 	free(lineup->seat_of);
 	free(lineup->up_since_ms);
 	free(lineup->table);
+	free(lineup->relieved_until_ms);
 	lineup_init(lineup, lineup->service, lineup->target);
 }
 
@@ -202,13 +212,27 @@ lineup_build(struct lineup *lineup, struct board *board)
 	lineup_table(lineup);
 }
 
-/* Shares grow with time, so they are not part of what a lineup keeps. */
+void
+lineup_relieve(struct lineup *lineup, const struct seat *seat, uint64_t until_ms)
+{
+	uint32_t n = lineup->target->pool->n_servers;
+
+	if (!lineup->relieved_until_ms)
+		lineup->relieved_until_ms = calloc(n, sizeof(*lineup->relieved_until_ms));
+	if (!lineup->relieved_until_ms)
+		return;
+	lineup->relieved_until_ms[seat - lineup->target->seats] = until_ms;
+	if (until_ms > lineup->relief_until_ms)
+		lineup->relief_until_ms = until_ms;
+}
+
+/* Shares change with time, so they are not part of what a lineup keeps. */
 static void
-lineup_slow_start(struct lineup *lineup, uint64_t now_ms)
+lineup_shares(struct lineup *lineup, uint64_t now_ms)
 {
 	uint64_t slow_ms = lineup->target->pool->slow_start.ms;
 
-	if (!lineup->slow_until_ms)
+	if (!lineup->slow_until_ms && !lineup->relief_until_ms)
 		return;
 	for (uint32_t i = 0; i < lineup->set.n; i++) {
 		uint64_t since = lineup->up_since_ms[i];
@@ -216,10 +240,15 @@ lineup_slow_start(struct lineup *lineup, uint64_t now_ms)
 		uint64_t share = since && age < slow_ms ? age * SY_FULL_SHARE / slow_ms
 		                                        : SY_FULL_SHARE;
 
+		if (lineup->relieved_until_ms &&
+		    now_ms < lineup->relieved_until_ms[lineup->seat_of[i]])
+			share /= 4;
 		lineup->set.server[i].share = share ? (uint32_t)share : 1;
 	}
 	if (now_ms >= lineup->slow_until_ms)
 		lineup->slow_until_ms = 0;
+	if (now_ms >= lineup->relief_until_ms)
+		lineup->relief_until_ms = 0;
 }
 
 /* The choice. */
@@ -368,7 +397,7 @@ choose_scheduled(const struct choose_ask *ask, struct lineup *lineup, struct cho
 		out->reason = REASON_NO_SERVER;
 		return NULL;
 	}
-	lineup_slow_start(lineup, ask->now_ms);
+	lineup_shares(lineup, ask->now_ms);
 	choose_mark_busy(ask, lineup);
 	choose_fill(ask, lineup, scheduler->wants);
 	at = scheduler->pick(ask->service->scheduler.conf, &lineup->set, lineup->table, &draw);
@@ -455,7 +484,7 @@ choose_notes(const struct choose_ask *ask, struct lineup *lineup, bool sorry,
 	struct choose_trace *trace = ask->trace;
 
 	/* Persistence may have decided before the scheduler was asked. */
-	lineup_slow_start(lineup, ask->now_ms);
+	lineup_shares(lineup, ask->now_ms);
 	choose_mark_busy(ask, lineup);
 	choose_fill(ask, lineup, choose_scheduler(ask->service)->wants);
 	for (uint32_t i = 0; i < lineup->target->pool->n_servers && trace->n < trace->room; i++) {

@@ -29,6 +29,8 @@ struct lineup {
 	void *table;
 	size_t table_size;
 	uint64_t slow_until_ms;   /* shares change until then; 0: nobody is starting slowly */
+	uint64_t *relieved_until_ms; /* by position in the target; NULL: nobody ever was */
+	uint64_t relief_until_ms; /* the last of them; 0: nobody is relieved */
 	bool limited;             /* some server has max-connections */
 	bool marked;              /* some server in the set is marked busy */
 	bool stale;
@@ -38,6 +40,8 @@ struct lineup {
 void lineup_init(struct lineup *lineup, const struct service *service,
                  const struct target *target);
 void lineup_free(struct lineup *lineup);
+/* The server is overloaded by its own word: until then it gets a quarter of its share. */
+void lineup_relieve(struct lineup *lineup, const struct seat *seat, uint64_t until_ms);
 /* A server of the target as persistence modules see it: for named() and mark(). */
 const struct sy_server *lineup_server(struct lineup *lineup, const struct seat *seat);
 
@@ -97,5 +101,7 @@ enum reason choose_admits(const struct service *service, const struct sy_addr *c
 void choose(const struct choose_ask *ask, struct choice *out);
 /* Is this server still good for a client that it knows? */
 bool choose_keeps(struct board *board, const struct seat *seat);
+/* And for a new one? */
+bool choose_welcomes(struct board *board, const struct seat *seat);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "net/proxy_header.h"
 #include "net/socket.h"
+#include "way/aside.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -17,7 +18,7 @@
 
 enum { CONNECT_SUSPECT_MS = 1000 }; /* the master hears of one server so often */
 
-static void
+void
 connect_on_server(struct ev_loop *loop, struct ev_io *io, int events)
 {
 	struct conn *conn = container_of(io, struct conn, server.io);
@@ -100,14 +101,22 @@ connect_done(struct conn *conn)
 
 /* First bytes of ours: who the client is. */
 static size_t
-connect_header(const struct conn *conn, uint8_t out[static PROXY_MADE_MAX])
+connect_header(const struct conn *conn, uint8_t out[static PROXY_PROVED_MAX])
 {
 	uint32_t version = conn->service->settings.send_proxy.index;
+	char subject[PROXY_SUBJECT_MAX + 1];
+	size_t len, n = 0;
 
 	if (version == SEND_PROXY_OFF)
 		return 0;
-	return proxy_header_make(version == SEND_PROXY_V1 ? 1 : 2, &conn->client_addr,
-	                         &conn->service_addr, out);
+	len = proxy_header_make(version == SEND_PROXY_V1 ? 1 : 2, &conn->client_addr,
+	                        &conn->service_addr, out);
+	if (version != SEND_PROXY_CONSOLE)
+		return len;
+	if (conn->client.tls)
+		n = tls_common_name(conn->client.tls->ssl, subject, sizeof(subject));
+	return proxy_header_prove(out, len, board_key(conn->way->board), clock_wall_ms(),
+	                          sy_span(subject, n));
 }
 
 /* What the kernel did not take of header and bytes. */
@@ -133,7 +142,7 @@ static enum step
 connect_send(struct conn *conn)
 {
 	struct side *server = &conn->server;
-	uint8_t made[PROXY_MADE_MAX];
+	uint8_t made[PROXY_PROVED_MAX];
 	struct sy_span header = sy_span(made, connect_header(conn, made));
 	struct sy_span bytes = side_input(conn->way, &conn->client);
 	struct iovec parts[2] = {
@@ -169,7 +178,7 @@ static enum step
 connect_begin_tls(struct conn *conn)
 {
 	struct side *server = &conn->server;
-	uint8_t made[PROXY_MADE_MAX];
+	uint8_t made[PROXY_PROVED_MAX];
 	size_t len = connect_header(conn, made);
 	ssize_t n = len ? send(server->io.fd, made, len, MSG_NOSIGNAL) : 0;
 
@@ -290,20 +299,30 @@ connect_open(struct conn *conn, struct outgoing *way)
 		if (connect_from(conn, way) < 0)
 			return -1;
 		fd = socket_connect(way);
+		if (fd < 0 && errno == EMFILE && aside_spare(conn->way))
+			fd = socket_connect(way);
 		if (fd >= 0 || --turns == 0 || errno != EADDRNOTAVAIL)
 			return fd;
 	}
 }
 
+void
+connect_address(struct conn *conn)
+{
+	const struct server *server = conn->seat->server;
+
+	conn->server_addr = server->addr;
+	conn->server_addr.port = target_port(conn->target, server, conn->port);
+}
+
 static enum step
 connect_start(struct conn *conn)
 {
-	const struct server *server = conn->seat->server;
-	struct outgoing way = { .to = server->addr };
+	struct outgoing way;
 	int fd;
 
-	way.to.port = target_port(conn->target, server, conn->port);
-	conn->server_addr = way.to;
+	connect_address(conn);
+	way = (struct outgoing){ .to = conn->server_addr };
 	conn->mark_us = clock_us();
 	way.data_follows = side_input(conn->way, &conn->client).len > 0 || conn->target->tls ||
 	                   conn->service->settings.send_proxy.index != SEND_PROXY_OFF;

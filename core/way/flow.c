@@ -11,6 +11,7 @@
 #include "base/slab.h"
 #include "share/source.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/limits.h"
 #include "way/report.h"
 
@@ -200,6 +201,20 @@ flow_extend(struct flow *flow)
 	flow_record_extend(way->board, way->row, flow->record, until + FLOW_RECORD_SLACK_MS);
 }
 
+/* What anybody can ask in anybody's name: an answer that is longer than the question would make a weapon
+ * of the server. */
+static bool
+flow_unproven(struct flow *flow, uint32_t most)
+{
+	struct service_run *run = flow->service->run;
+
+	if (limits_unproven(flow->door->way, flow->service, &flow->key.client, most))
+		return true;
+	tally_add(run->reasons[REASON_PACKET_RATE], 1);
+	tally_add(run->tally->refused, 1);
+	return false;
+}
+
 bool
 flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes)
 {
@@ -211,16 +226,25 @@ flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes)
 	verdict = flow_protocol(flow)->packet(&flow->talk->session, side, bytes);
 	figures_tell(run, flow->seat ? flow->seat->run : NULL, &flow->talk->session,
 	             flow->talk->told);
+	forecast_tell(flow->seat ? flow->seat->run : NULL, &flow->talk->session,
+	              &flow->talk->until_told);
 	if (verdict.what == SY_PACKET_DROP) {
 		flow->words = verdict.reason;
 		tally_add(run->reasons[REASON_PACKET_DROPPED], 1);
 		tally_add(run->tally->refused, 1);
 		return false;
 	}
-	if (now_ms + verdict.lifetime_ms > flow->alive_ms && verdict.lifetime_ms) {
+	if (verdict.most_per_second && !flow_unproven(flow, verdict.most_per_second))
+		return false;
+	if (verdict.lifetime_ms) {
 		flow->alive_ms = now_ms + verdict.lifetime_ms;
 		flow_extend(flow);
 	}
+	if (verdict.relieve_ms && flow->seat)
+		lineup_relieve(((struct seat_run *)flow->seat->run)->lineup, flow->seat,
+		               now_ms + verdict.relieve_ms);
+	flow->moves = verdict.fresh && flow->seat &&
+	              !choose_welcomes(flow->door->way->board, flow->seat);
 	return true;
 }
 

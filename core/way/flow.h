@@ -49,6 +49,7 @@ struct flow_door {
 struct flow_talk {
 	struct sy_session session;
 	int32_t told[SY_GAUGES];  /* figures.h */
+	uint64_t until_told;      /* forecast.h */
 	uint8_t state[] __attribute__((aligned(16)));
 };
 
@@ -89,6 +90,7 @@ struct flow {
 	bool store;
 	bool counted;             /* as a new exchange of the service */
 	bool served;              /* it had a server */
+	bool moves;               /* with this datagram it goes to another server: its own one drains */
 	const char *words;        /* the protocol module's */
 };
 
@@ -136,6 +138,8 @@ void flow_switched(struct way *way);
 /* Chooses a server and opens the socket. False: there is none, and the flow has ended. `resumed`: as the
  * predecessor had it, if that is still possible. */
 bool flow_connect(struct flow *flow, const struct flow_record *resumed);
+/* Its server drains, and something new begins: it will get another one. */
+void flow_move(struct flow *flow);
 /* Gives the server up; the flow has none. */
 void flow_leave(struct flow *flow);
 /* The server refused a datagram, or cannot be reached. False: the flow has ended. */

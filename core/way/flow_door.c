@@ -34,8 +34,18 @@ flow_count_up(struct flow *flow, size_t len)
 	tally_add(run->server_tally->bytes_up, len);
 }
 
-/* Sends n datagrams on. A server that refuses is left for another one, which gets what is left. */
+/* The protocol module has forgotten all with the server that is lost; what the next one will get is news. */
 static void
+flow_show_again(struct flow *flow, struct flows *flows, unsigned first, unsigned end)
+{
+	for (unsigned i = first; flow->talk && i < end; i++)
+		(void)flow_passes(flow, SY_CLIENT, datagram_bytes(flows->in, i));
+	flow->moves = false;
+}
+
+/* Sends n datagrams on. A server that refuses is left for another one, which gets what is left. False:
+ * the flow has ended. */
+static bool
 flow_forward(struct flow *flow, struct flows *flows, unsigned first, unsigned n)
 {
 	unsigned end = first + n;
@@ -44,7 +54,7 @@ flow_forward(struct flow *flow, struct flows *flows, unsigned first, unsigned n)
 		unsigned sent;
 
 		if (!flow->seat && !flow_connect(flow, NULL))
-			return;
+			return false;
 		sent = datagrams_pass(flows->in, first, end - first, flow->io.fd);
 		for (unsigned i = first; i < first + sent; i++)
 			flow_count_up(flow, datagram_bytes(flows->in, i).len);
@@ -55,14 +65,17 @@ flow_forward(struct flow *flow, struct flows *flows, unsigned first, unsigned n)
 		if (errno == EAGAIN || errno == ENOBUFS)
 			break;
 		if (!flow_refused(flow, errno))
-			return;
+			return false;
 		/* The error was about this datagram, and not about the server. */
 		if (flow->seat)
 			first++;
+		else
+			flow_show_again(flow, flows, first, end);
 	}
 	if (!flow->mark_us)
 		flow->mark_us = flows_now_us(flows);
 	flow_touch(flow);
+	return true;
 }
 
 static bool
@@ -125,15 +138,17 @@ flow_door_ready(struct ev_loop *loop, struct ev_io *io, int events)
 	for (unsigned i = 0; i < n; i++) {
 		struct flow *next = flow_of(door, i, flow);
 
-		if (next == flow)
+		if (next == flow && !(flow && flow->moves))
 			continue;
-		if (flow)
-			flow_forward(flow, flows, first, i - first);
+		if (flow && !flow_forward(flow, flows, first, i - first) && next == flow)
+			next = NULL;
+		if (next && next->moves)
+			flow_move(next);
 		flow = next;
 		first = i;
 	}
 	if (flow)
-		flow_forward(flow, flows, first, n - first);
+		(void)flow_forward(flow, flows, first, n - first);
 }
 
 /* Doors. */

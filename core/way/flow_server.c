@@ -10,6 +10,7 @@
 #include "share/persist.h"
 #include "way/figures.h"
 #include "way/flow.h"
+#include "way/forecast.h"
 #include "way/side.h"
 
 enum { FLOW_STALE_ERRORS = 16 };  /* taken from a socket's queue of errors at once */
@@ -29,8 +30,10 @@ flow_enter(struct flow *flow, const struct target *target, const struct seat *se
 	tally_add(run->server_tally->active, 1);
 	list_append(&run->flows, &flow->of_seat);
 	/* What the first datagram asked for, before there was a server. */
-	if (flow->talk)
+	if (flow->talk) {
+		flow->talk->session.server_name = seat->server->name;
 		figures_enter(flow->service->run, run, flow->talk->told);
+	}
 }
 
 void
@@ -56,6 +59,10 @@ flow_leave(struct flow *flow)
 		figures_leave(flow->service->run, run, flow->talk->told);
 	list_remove(&flow->of_seat);
 	flow->seat = NULL;
+	if (flow->talk) {
+		flow->talk->session.server_name = NULL;
+		forecast_leave(run, &flow->talk->until_told);
+	}
 }
 
 static void
@@ -65,6 +72,14 @@ flow_tried(struct flow *flow, enum reason reason, int error)
 	flow->error = (int16_t)error;
 	if (flow->n_tried < CHOOSE_TRIES)
 		flow->tried[flow->n_tried++] = flow->seat->server->cell;
+}
+
+void
+flow_move(struct flow *flow)
+{
+	flow->moves = false;
+	flow_tried(flow, REASON_NO_SERVER, 0);
+	flow_leave(flow);
 }
 
 static bool

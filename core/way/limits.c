@@ -89,17 +89,29 @@ limits_admit(struct limited *who)
 	return reason;
 }
 
-bool
-limits_packet(struct way *way, const struct service *service, const struct sy_addr *client)
+/* Counted apart from the service's flows: `group` is made from its id. */
+static bool
+limits_group(struct way *way, uint64_t group, const struct sy_addr *client, uint32_t most)
 {
-	uint32_t most = service->settings.max_packet_rate_per_source.per_second;
-	uint64_t group = ~service->id;   /* counted apart from its flows */
-
 	if (source_look(way->board, group, client, way->child->now_ms).recent >= most)
 		return false;
 	source_less(way->board, way->row,
 	            source_more(way->board, way->row, group, client, way->child->now_ms));
 	return true;
+}
+
+bool
+limits_packet(struct way *way, const struct service *service, const struct sy_addr *client)
+{
+	return limits_group(way, ~service->id, client,
+	                    service->settings.max_packet_rate_per_source.per_second);
+}
+
+bool
+limits_unproven(struct way *way, const struct service *service, const struct sy_addr *client,
+                uint32_t most)
+{
+	return limits_group(way, sy_again(service->id), client, most);
 }
 
 void

@@ -19,5 +19,8 @@ enum reason limits_admit(struct limited *who);
 void limits_leave(struct way *way, uint32_t *slot);
 /* One datagram more of this client, for services with max-packet-rate-per-source. */
 bool limits_packet(struct way *way, const struct service *service, const struct sy_addr *client);
+/* One more of those that `most` a second may come of one client (sy_packet_verdict.most_per_second). */
+bool limits_unproven(struct way *way, const struct service *service, const struct sy_addr *client,
+                     uint32_t most);
 
 #endif

@@ -5,11 +5,28 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "share/persist.h"
+#include "way/aside.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
 #include "way/way.h"
+
+static bool
+pick_wished(const struct board_cell *cell)
+{
+	return atomic_load_explicit(&cell->wish, memory_order_relaxed) != WISH_NONE;
+}
+
+bool
+pick_drains(struct board *board, const struct seat *seat)
+{
+	const struct board_cell *cell = board_cell_at(board, seat->cell);
+
+	return atomic_load_explicit(&cell->health, memory_order_relaxed) == HEALTH_DRAINING ||
+	       pick_wished(cell) || pick_wished(board_cell_at(board, seat->server->cell));
+}
 
 static void
 pick_enter(struct conn *conn, const struct choice *choice)
@@ -36,8 +53,10 @@ pick_leave(struct conn *conn)
 	conn->entered = false;
 	tally_add(seat_run(conn)->tally->active, -1u);
 	tally_add(seat_run(conn)->server_tally->active, -1u);
-	if (conn->talk)
+	if (conn->talk) {
 		figures_leave(service_run(conn), seat_run(conn), conn->talk->told);
+		forecast_leave(seat_run(conn), &conn->talk->until_told);
+	}
 }
 
 void
@@ -52,8 +71,10 @@ pick_served(struct conn *conn)
 	conn->n_tried = 0;
 	conn->reason = REASON_NONE;
 	conn->error = 0;
-	tally_add(run->tally->total, 1);
-	tally_add(run->server_tally->total, 1);
+	if (!conn->talk || !conn->talk->resend) {
+		tally_add(run->tally->total, 1);
+		tally_add(run->server_tally->total, 1);
+	}
 	tally_add(run->tally->bytes_up, waiting);
 	tally_add(run->server_tally->bytes_up, waiting);
 	/* When the table is busy, this client is balanced anew next time: no harm. */
@@ -61,6 +82,8 @@ pick_served(struct conn *conn)
 		persist_store(way->board, way->row, conn->target->group, &conn->key,
 		              conn->seat->server->id, &conn->service->life, way->child->now_ms);
 	conn->store = false;
+	if (conn->talk)
+		talk_served(conn);
 }
 
 void
@@ -69,9 +92,13 @@ pick_drop(struct conn *conn, bool reset)
 	struct side *side = &conn->server;
 
 	pick_leave(conn);
+	if (conn->talk)
+		talk_dropped(conn);
 	list_remove(&conn->of_seat);
 	side_close(conn->way, side, reset);
 	*side = (struct side){ .io.fd = -1, .bytes = side->bytes };
+	/* The next one wants keepalive, too. */
+	conn->settled = false;
 }
 
 /* Another worker may have taken the last place at the same moment. */
@@ -107,6 +134,21 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	conn->store = out->store;
 	if (out->store)
 		conn->key = out->key;
+	if (conn->talk && out->seat)
+		talk_chosen(conn, facts, out);
+}
+
+/* One that another exchange has left, or a new one. */
+static enum step
+pick_connection(struct conn *conn)
+{
+	if (!service_run(conn)->shares)
+		return STEP_CONNECT;
+	connect_address(conn);
+	if (!aside_take(conn))
+		return STEP_CONNECT;
+	pick_served(conn);
+	return STEP_RELAY;
 }
 
 /* A server that is full although the choice did not see it yet counts as tried. */
@@ -126,6 +168,7 @@ pick_server(struct conn *conn, const struct sy_facts *facts)
 		}
 		if (choice.seat == before) {
 			pick_enter(conn, &choice);
+			talk_reuse(conn);
 			pick_served(conn);
 			return STEP_RELAY;
 		}
@@ -134,7 +177,7 @@ pick_server(struct conn *conn, const struct sy_facts *facts)
 		before = NULL;
 		pick_enter(conn, &choice);
 		if (pick_fits(conn))
-			return STEP_CONNECT;
+			return pick_connection(conn);
 		conn->reason = REASON_SERVERS_FULL;
 		if (conn->n_tried < CHOOSE_TRIES)
 			conn->tried[conn->n_tried++] = conn->seat->server->cell;
@@ -166,6 +209,7 @@ pick_step(struct conn *conn)
 		pick_served(conn);
 		return STEP_RELAY;
 	}
-	side_tls_facts(conn, conn->talk ? &conn->talk->session.facts : &facts);
+	if (!conn->talk)
+		side_tls_facts(conn, &facts);
 	return pick_server(conn, conn->talk ? &conn->talk->session.facts : &facts);
 }

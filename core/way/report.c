@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "net/socket.h"
 #include "way/side_tls.h"
+#include "way/talk.h"
 
 static uint64_t
 report_age_ms(const struct conn *conn, uint64_t since_ms)
@@ -171,7 +172,8 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	case REASON_PROTOCOL_WINDOW:
 	case REASON_PROTOCOL_LATE:
 	case REASON_PROTOCOL_CUT:
-		snprintf(out, REPORT_WORDS, "%s %s", side, words);
+		snprintf(out, REPORT_WORDS, "%s %s%s%s", side, words, conn->words ? ": " : "",
+		         conn->words ? conn->words : "");
 		break;
 	case REASON_TLS_HANDSHAKE:
 	case REASON_TLS_LATE:
@@ -233,20 +235,21 @@ report_id(const struct conn *conn, char out[static 17])
 	*out = '\0';
 }
 
-/* Version and cipher. */
-static const char *
-report_secured(const struct side *side, char out[static 96])
-{
-	return side->tls && side->tls->secured ? tls_summary(side->tls->ssl, out) : NULL;
-}
-
+/* What the client asked for: of us, or of the server when TLS goes through us unopened. */
 static const char *
 report_sni(const struct conn *conn, char out[static 256])
 {
-	size_t n = conn->client.tls ? tls_sni(conn->client.tls->ssl, out, 255) : 0;
+	struct sy_span name = { .len = 0 };
 
-	out[n] = '\0';
-	return n ? out : NULL;
+	if (conn->client.tls)
+		name = sy_span_text(conn->client.tls->sni);
+	else if (conn->talk && !conn->listener->tls)
+		name = conn->talk->session.facts.sni;
+	if (name.len == 0 || name.len > 255)
+		return NULL;
+	memcpy(out, name.at, name.len);
+	out[name.len] = '\0';
+	return out;
 }
 
 /* Text that is not there leaves its field out. */
@@ -288,9 +291,9 @@ report_end(const struct conn *conn)
 	report_field(fields, &n, "server", conn->seat ? conn->seat->server->name : NULL);
 	report_field(fields, &n, "address", report_addr(&conn->server_addr, server));
 	report_field(fields, &n, "why", report_why(conn));
-	report_field(fields, &n, "tls", report_secured(&conn->client, tls));
+	report_field(fields, &n, "tls", side_tls_summary(&conn->client, tls));
 	report_field(fields, &n, "sni", report_sni(conn, sni));
-	report_field(fields, &n, "server_tls", report_secured(&conn->server, server_tls));
+	report_field(fields, &n, "server_tls", side_tls_summary(&conn->server, server_tls));
 	report_number(fields, &n, "ms", report_age_ms(conn, conn->accepted_ms));
 	report_number(fields, &n, "connect_us", conn->connect_us);
 	report_number(fields, &n, "up", conn->client.bytes);
@@ -328,9 +331,9 @@ report_json(const struct conn *conn, struct text *out)
 	report_member(out, "source", report_addr(&local, source));
 	report_member(out, "server_address", report_addr(&conn->server_addr, server));
 	report_member(out, "why", report_why(conn));
-	report_member(out, "tls", report_secured(&conn->client, tls));
+	report_member(out, "tls", side_tls_summary(&conn->client, tls));
 	report_member(out, "sni", report_sni(conn, sni));
-	report_member(out, "server_tls", report_secured(&conn->server, server_tls));
+	report_member(out, "server_tls", side_tls_summary(&conn->server, server_tls));
 	report_member(out, "step", way_step_names[conn->step]);
 	text_printf(out, ",\"age_ms\":%" PRIu64 ",\"idle_ms\":%" PRIu64
 	            ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64 "}",

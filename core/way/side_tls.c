@@ -1,6 +1,7 @@
 #include "way/side_tls.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -10,12 +11,48 @@
 #include "base/must.h"
 #include "base/slab.h"
 #include "net/socket.h"
+#include "net/tls_park.h"
 #include "way/side.h"
 
 enum {
 	TLS_RECORDS = 65536,      /* read from the socket at once */
 	TLS_RECORD = 16000,       /* written at once: fits a chunk, so that it can be repeated from there */
+	TLS_REST_MS = 2000,       /* unused for so long, and up to twice that, it is parked */
 };
+
+/* ---- at rest ---- */
+
+static void tls_rest(struct timer_entry *entry, uint64_t now_ms);
+
+static void
+tls_rest_later(struct side_tls *tls, uint64_t now_ms)
+{
+	timeq_arm(timeq_get(tls->way->child->timeouts, TLS_REST_MS, tls_rest), &tls->rest, now_ms);
+}
+
+static void
+tls_rest(struct timer_entry *entry, uint64_t now_ms)
+{
+	struct side_tls *tls = container_of(entry, struct side_tls, rest);
+
+	if (now_ms >= tls->used_ms + TLS_REST_MS)
+		tls->parked = tls_park(tls->ssl);
+	else
+		tls_rest_later(tls, now_ms);
+}
+
+/* For every call of OpenSSL. */
+static SSL *
+tls_awake(struct side_tls *tls)
+{
+	tls->used_ms = tls->way->child->now_ms;
+	if (tls->parked) {
+		tls_unpark(tls->ssl, tls->parked);
+		tls->parked = NULL;
+		tls_rest_later(tls, tls->used_ms);
+	}
+	return tls->ssl;
+}
 
 /* ---- what OpenSSL reads from and writes to ---- */
 
@@ -176,6 +213,7 @@ tls_new(struct conn *conn, struct side *side)
 	if (!tls)
 		return NULL;
 	*tls = (struct side_tls){ .way = way, .side = side, .readable = true };
+	timer_init(&tls->rest);
 	/* What came behind a PROXY header. */
 	if (!side_keep(way)) {
 		slab_give(way->tls_slab, tls);
@@ -191,7 +229,10 @@ tls_begin(struct side *side, struct side_tls *tls, SSL *ssl)
 {
 	tls->ssl = ssl;
 	side->tls = tls;
-	if (!ssl)
+	tls->used_ms = tls->way->child->now_ms;
+	if (ssl)
+		tls_rest_later(tls, tls->used_ms);
+	else
 		side_tls_drop(side, false);
 	return ssl != NULL;
 }
@@ -242,6 +283,20 @@ tls_result(struct side_tls *tls, int result, bool reading)
 	}
 }
 
+/* What can be told of it later without OpenSSL. */
+static void
+tls_note(struct side_tls *tls)
+{
+	char sni[256];
+	size_t n = SSL_is_server(tls->ssl) ? tls_sni(tls->ssl, sni, sizeof(sni)) : 0;
+
+	tls->secured = true;
+	tls->version = SSL_get_version(tls->ssl);
+	tls->cipher = SSL_get_cipher_name(tls->ssl);
+	tls->resumed = SSL_session_reused(tls->ssl);
+	tls->sni = n ? strndup(sni, n) : NULL;
+}
+
 enum side_secure
 side_tls_secure(struct side *side)
 {
@@ -250,9 +305,9 @@ side_tls_secure(struct side *side)
 
 	ERR_clear_error();
 	tls->read_wants_write = tls->write_wants_read = false;
-	done = SSL_do_handshake(tls->ssl);
+	done = SSL_do_handshake(tls_awake(tls));
 	if (done == 1) {
-		tls->secured = true;
+		tls_note(tls);
 		/* What came with the end of the handshake is there to be read. */
 		side->ready |= EV_READ;
 		return SECURE_DONE;
@@ -271,7 +326,9 @@ side_tls_words(struct conn *conn, struct side *side)
 	char words[TLS_WORDS];
 
 	free(conn->problem);
-	conn->problem = side->tls ? strdup(tls_words(side->tls->ssl, side->tls->error, words)) : NULL;
+	conn->problem = NULL;
+	if (side->tls)
+		conn->problem = strdup(tls_words(tls_awake(side->tls), side->tls->error, words));
 }
 
 /* ---- reading and writing ---- */
@@ -292,7 +349,7 @@ side_tls_read(struct side *side, uint8_t *to, size_t len)
 
 	ERR_clear_error();
 	tls->read_wants_write = false;
-	if (SSL_read_ex(tls->ssl, to, len, &n) == 1) {
+	if (SSL_read_ex(tls_awake(tls), to, len, &n) == 1) {
 		if (!tls_has_more(tls))
 			side->ready &= (uint8_t)~EV_READ;
 		return (ssize_t)n;
@@ -321,7 +378,7 @@ side_tls_write(struct side *side, struct sy_span bytes)
 	}
 	ERR_clear_error();
 	tls->write_wants_read = false;
-	if (SSL_write_ex(tls->ssl, bytes.at, len, &n) == 1) {
+	if (SSL_write_ex(tls_awake(tls), bytes.at, len, &n) == 1) {
 		tls->stuck = 0;
 		return (ssize_t)n;
 	}
@@ -339,7 +396,7 @@ side_tls_end(struct side *side)
 	int done, error;
 
 	ERR_clear_error();
-	done = SSL_shutdown(tls->ssl);
+	done = SSL_shutdown(tls_awake(tls));
 	if (done < 0) {
 		error = tls_result(tls, done, false);
 		side->end_due = error == EAGAIN && !tls->write_wants_read;
@@ -356,15 +413,31 @@ side_tls_end(struct side *side)
 void
 side_tls_facts(struct conn *conn, struct sy_facts *facts)
 {
-	const SSL *ssl = conn->client.tls ? conn->client.tls->ssl : NULL;
+	struct side_tls *tls = conn->client.tls;
 	const unsigned char *alpn;
 	unsigned len;
+	SSL *ssl;
 
-	if (!ssl)
+	if (!tls)
 		return;
-	facts->sni = sy_span(conn->way->sni, tls_sni(ssl, conn->way->sni, sizeof(conn->way->sni)));
+	facts->sni = sy_span_text(tls->sni);
+	ssl = tls_awake(tls);
 	SSL_get0_alpn_selected(ssl, &alpn, &len);
 	facts->alpn = sy_span(len ? alpn : (const unsigned char *)"", len);
+	facts->secure = true;
+	facts->certificate = sy_span(conn->way->subject, tls_subject(ssl, conn->way->subject,
+	                                                             sizeof(conn->way->subject)));
+}
+
+const char *
+side_tls_summary(const struct side *side, char out[static 96])
+{
+	const struct side_tls *tls = side->tls;
+
+	if (!tls || !tls->secured)
+		return NULL;
+	snprintf(out, 96, "%s %s%s", tls->version, tls->cipher, tls->resumed ? " resumed" : "");
+	return out;
 }
 
 /* ---- events ---- */
@@ -409,6 +482,8 @@ side_tls_drop(struct side *side, bool orderly)
 	if (tls->raw)
 		chunk_give(way->chunks, tls->raw);
 	if (tls->ssl) {
+		tls_awake(tls);
+		timer_stop(&tls->rest);
 		if (orderly && tls->secured && !(SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN))
 			SSL_shutdown(tls->ssl);
 		/* Else OpenSSL takes the session for a broken one. */
@@ -416,5 +491,6 @@ side_tls_drop(struct side *side, bool orderly)
 		SSL_free(tls->ssl);
 		ERR_clear_error();
 	}
+	free(tls->sni);
 	slab_give(way->tls_slab, tls);
 }

@@ -4,7 +4,8 @@
  *
  * OpenSSL reads and writes through us. Records are read into one buffer of the worker, as many as
  * there are with one call, and handed on from there; only what could not be used before another
- * connection has its turn is kept, so an idle connection owns no buffer here either. */
+ * connection has its turn is kept, so an idle connection owns no buffer here either; and what OpenSSL
+ * has of it is parked (net/tls_park.h) when nobody has used it for a while. */
 #ifndef WAY_SIDE_TLS_H
 #define WAY_SIDE_TLS_H
 
@@ -14,15 +15,28 @@
 struct side_tls {
 	struct way *way;
 	struct side *side;
-	SSL *ssl;
+	SSL *ssl;                 /* not to be touched while it is parked: tls_awake() */
+	struct tls_parked *parked;
+	struct timer_entry rest;  /* armed unless it is parked */
+	uint64_t used_ms;
+	const char *version, *cipher; /* constants of OpenSSL's */
+	char *sni;                /* what the client asked for; NULL: nothing */
 	struct chunk *raw;        /* records, or parts of them, read and not used yet */
 	uint32_t stuck;           /* bytes of a write that OpenSSL wants to see again */
 	int16_t error;            /* errno of the socket behind a failure */
 	bool readable;            /* the socket may have more */
 	bool ended;               /* the socket has no more */
-	bool secured;             /* the handshake is done */
+	bool secured;             /* the handshake is done: version, cipher, resumed, sni are known */
+	bool resumed;
 	bool read_wants_write, write_wants_read;
 };
+
+/* TLS, and the handshake is done. */
+static inline bool
+side_is_secured(const struct side *side)
+{
+	return side->tls && side->tls->secured;
+}
 
 enum side_secure {
 	SECURE_DONE,
@@ -43,8 +57,10 @@ ssize_t side_tls_read(struct side *side, uint8_t *to, size_t len);
 ssize_t side_tls_write(struct side *side, struct sy_span bytes);
 /* Sends our close_notify, now or when there is room. -1 with errno. */
 int side_tls_end(struct side *side);
-/* What TLS knows of the client. The name stays until it is asked for another connection. */
+/* What TLS knows of the client. The words stay until it is asked for another connection. */
 void side_tls_facts(struct conn *conn, struct sy_facts *facts);
+/* "TLSv1.3 TLS_AES_128_GCM_SHA256 resumed"; NULL: the handshake is not done. */
+const char *side_tls_summary(const struct side *side, char out[static 96]);
 /* What libev must be asked for, so that the side can do what `events` want. */
 int side_tls_events(const struct side_tls *tls, int events);
 /* What libev said. */

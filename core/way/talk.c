@@ -2,7 +2,9 @@
 
 #include <errno.h>
 
+#include "share/persist.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 
 enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
@@ -13,64 +15,34 @@ talk_protocol(const struct conn *conn)
 	return service_run(conn)->protocol;
 }
 
-size_t
-talk_size(const struct sy_protocol *protocol)
-{
-	return protocol->data ? sizeof(struct talk) + protocol->session_size : 0;
-}
-
 static void
-talk_late(struct timer_entry *entry, uint64_t now_ms)
+talk_late(struct talk *talk, enum sy_side side)
 {
-	struct talk *talk = container_of(entry, struct talk, deadline);
-
-	(void)now_ms;
+	talk->conn->from_server = side == SY_SERVER;
 	way_end(talk->conn, REASON_PROTOCOL_LATE);
 }
 
-void
-talk_init(struct conn *conn)
+static void
+talk_client_late(struct timer_entry *entry, uint64_t now_ms)
 {
-	const struct sy_protocol *protocol = talk_protocol(conn);
-
-	conn->tunnel = !protocol->data;
-	if (conn->tunnel)
-		return;
-	conn->talk = (void *)((char *)conn + (sizeof(*conn) + 15) / 16 * 16);
-	memset(conn->talk, 0, talk_size(protocol));
-	conn->talk->conn = conn;
-	timer_init(&conn->talk->deadline);
-}
-
-void
-talk_free(struct conn *conn)
-{
-	struct talk *talk = conn->talk;
-
-	if (!talk)
-		return;
-	timer_stop(&talk->deadline);
-	if (talk->open && talk_protocol(conn)->close)
-		talk_protocol(conn)->close(&talk->session);
-	figures_end(service_run(conn), talk->told);
-	conn->talk = NULL;
+	(void)now_ms;
+	talk_late(container_of(entry, struct talk, deadline[SY_CLIENT]), SY_CLIENT);
 }
 
 static void
-talk_open(struct conn *conn)
+talk_server_late(struct timer_entry *entry, uint64_t now_ms)
 {
-	struct talk *talk = conn->talk;
-	const struct sy_protocol *protocol = talk_protocol(conn);
+	(void)now_ms;
+	talk_late(container_of(entry, struct talk, deadline[SY_SERVER]), SY_SERVER);
+}
 
-	talk->open = true;
-	talk->session.conf = conn->service->protocol.conf;
-	talk->session.state = talk->state;
-	talk->session.service_name = conn->service->name;
-	figures_open(service_run(conn), &talk->session);
-	talk->session.facts.client = conn->client_addr;
-	talk->session.facts.service = conn->service_addr;
-	if (protocol->open)
-		protocol->open(&talk->session);
+static void
+talk_expect(struct talk *talk, unsigned which, uint64_t ms)
+{
+	struct child *child = talk->conn->way->child;
+
+	timeq_arm(timeq_get(child->timeouts, ms, which ? talk_server_late : talk_client_late),
+	          &talk->deadline[which], child->now_ms);
 }
 
 static size_t
@@ -106,7 +78,7 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 
 	conn->from_server = side == &conn->server;
 	if (side == &conn->server) {
-		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] == UINT64_MAX;
+		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] > INT64_MAX;
 
 		if (in.len == 0 && until_end)
 			return way_close(conn, REASON_SERVER_DONE);
@@ -116,8 +88,8 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 	if (!talk->routed)
 		return way_close(conn, conn->server_addr.family ? REASON_CLIENT_DONE
 		                                                : REASON_CLIENT_EARLY);
-	/* The client may still want to hear the rest. */
-	if (side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
+	/* The client may still want to hear the rest. A server that others will use is not told. */
+	if (!service_run(conn)->shares && side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
 		side_end(&conn->server);
 	return WAIT;
 }
@@ -139,9 +111,8 @@ talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 		conn->reset = true;
 		return way_close(conn, REASON_PROTOCOL_WINDOW);
 	}
-	if (verdict->deadline_ms && !timer_armed(&talk->deadline))
-		timeq_arm(timeq_get(conn->way->child->timeouts, verdict->deadline_ms, talk_late),
-		          &talk->deadline, conn->way->child->now_ms);
+	if (verdict->deadline_ms && !timer_armed(&talk->deadline[which]))
+		talk_expect(talk, which, verdict->deadline_ms);
 	return WAIT;
 }
 
@@ -160,6 +131,7 @@ talk_route(struct conn *conn, const struct side *side, uint32_t exchange)
 		return STEP_RELAY;
 	}
 	talk->routed = true;
+	talk->answered = talk->spent = false;
 	talk->exchange = exchange;
 	return STEP_PICK;
 }
@@ -170,30 +142,82 @@ talk_tunnel(struct conn *conn)
 	bool routed = conn->talk->routed;
 
 	conn->tunnel = conn->talk->routed = true;
-	timer_stop(&conn->talk->deadline);
+	talk_calm(conn->talk);
 	return routed ? STEP_RELAY : STEP_PICK;
+}
+
+static int
+talk_send(struct conn *conn, struct side *to, struct sy_span bytes)
+{
+	if (to == &conn->server)
+		talk_keep_sent(conn, bytes);
+	else
+		conn->talk->answered = conn->talk->routed;
+	return side_send(conn->way, to, bytes);
 }
 
 static enum step
 talk_emit(struct conn *conn, struct side *side, const struct sy_verdict *verdict)
 {
 	struct side *to = verdict->to == SY_SERVER ? &conn->server : &conn->client;
+	int error = 0;
 
 	if (!side_open(to) || to->shut)
 		return talk_broken(conn, "EMIT to a side without connection");
-	if (verdict->bytes.len && side_send(conn->way, to, verdict->bytes) < 0)
-		return way_close_error(conn, to, errno);
+	if (verdict->bytes.len && talk_send(conn, to, verdict->bytes) < 0)
+		error = errno;
 	side_use(conn->way, side, verdict->n);
+	return error ? talk_lost(conn, to, error) : WAIT;
+}
+
+static enum step
+talk_pass_on(struct conn *conn, struct side *side, const struct sy_verdict *verdict)
+{
+	struct talk *talk = conn->talk;
+	unsigned which = side == &conn->server;
+
+	if (!side_open(way_other(conn, side)) || !talk->routed)
+		return talk_broken(conn, "PASS without an exchange");
+	talk->pass[which] = verdict->n;
+	if (verdict->deadline_ms && verdict->n)
+		talk_expect(talk, which, verdict->deadline_ms);
+	return WAIT;
+}
+
+/* What the server said of itself is a key to come back by. */
+static enum step
+talk_learn(struct conn *conn, const struct sy_verdict *verdict)
+{
+	const struct service *service = conn->service;
+	const struct sy_persistence *persistence;
+	struct sy_key key = { .len = 0 };
+	struct way *way = conn->way;
+
+	if (!conn->talk->routed || !side_open(&conn->server))
+		return talk_broken(conn, "LEARN without an exchange");
+	if (!service->persistence.module || conn->target != &service->target)
+		return WAIT;
+	persistence = service->persistence.module->ops;
+	if (persistence->learn)
+		persistence->learn(service->persistence.conf, verdict->bytes, &key);
+	if (key.len)
+		persist_store(way->board, way->row, service->id, &key, conn->seat->server->id,
+		              &service->life, way->child->now_ms);
 	return WAIT;
 }
 
 static enum step
-talk_end(struct conn *conn)
+talk_end(struct conn *conn, const struct sy_verdict *verdict)
 {
 	struct talk *talk = conn->talk;
 
+	/* What was promised to the server and has not come would begin the next exchange. */
+	talk->spent = verdict->spent || talk->pass[SY_CLIENT] || side_pending(&conn->server);
+	talk->answered = false;
 	talk->needs[0] = talk->needs[1] = false;
-	talk->again[0] = talk->again[1] = false;
+	/* It may want to close, or to say how long it waits for the next. */
+	talk->again[SY_CLIENT] = true;
+	talk->again[SY_SERVER] = false;
 	talk->told_eof[0] = talk->told_eof[1] = false;
 	talk->pass[0] = talk->pass[1] = 0;
 	if (!talk->routed)
@@ -227,17 +251,14 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 	case SY_ROUTE:
 		return talk_route(conn, side, verdict->exchange);
 	case SY_PASS:
-		if (!side_open(way_other(conn, side)) || !talk->routed)
-			return talk_broken(conn, "PASS without an exchange");
-		talk->pass[side == &conn->server] = verdict->n;
-		return WAIT;
+		return talk_pass_on(conn, side, verdict);
 	case SY_DROP:
 		side_use(conn->way, side, verdict->n);
 		return WAIT;
 	case SY_EMIT:
 		return talk_emit(conn, side, verdict);
 	case SY_END:
-		return talk_end(conn);
+		return talk_end(conn, verdict);
 	case SY_PIN:
 		talk->pinned = true;
 		return WAIT;
@@ -246,6 +267,7 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 	case SY_CLOSE:
 		return talk_close(conn, verdict);
 	case SY_LEARN:
+		return talk_learn(conn, verdict);
 	case SY_OPEN:
 	case SY_FINISH:
 		break;
@@ -253,18 +275,36 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 	return talk_broken(conn, "unknown verdict");
 }
 
-/* Bytes that the module has let pass already. */
+/* Bytes that the module has let pass already. 0, or errno. */
 static int
 talk_pass(struct conn *conn, struct side *side, struct sy_span in)
 {
 	uint64_t *pass = &conn->talk->pass[side == &conn->server];
 	size_t n = in.len < *pass ? in.len : (size_t)*pass;
+	int error = 0;
 
-	if (side_send(conn->way, way_other(conn, side), sy_span(in.at, n)) < 0)
-		return -1;
+	if (talk_send(conn, way_other(conn, side), sy_span(in.at, n)) < 0)
+		error = errno;
 	*pass -= n;
 	side_use(conn->way, side, n);
-	return 0;
+	return error;
+}
+
+/* Bytes were promised that will never come: what the module takes for complete is not. */
+static bool
+talk_breaks_promise(const struct talk *talk, const struct side *side, unsigned which, size_t len)
+{
+	return side->eof && !len && talk->pass[which] && talk->pass[which] <= INT64_MAX;
+}
+
+static enum step
+talk_cut_short(struct conn *conn, const struct side *side)
+{
+	conn->from_server = side == &conn->server;
+	if (!conn->from_server)
+		return way_close(conn, REASON_CLIENT_DONE);
+	conn->reset = true;
+	return way_close(conn, REASON_PROTOCOL_CUT);
 }
 
 /* Would the module see something that it has not seen? */
@@ -293,22 +333,31 @@ talk_show(struct conn *conn, struct side *side)
 		enum step next;
 
 		if (talk->pass[which] && in.len > 0) {
-			if (talk_pass(conn, side, in) < 0)
-				return way_close_error(conn, way_other(conn, side), errno);
+			int error = talk_pass(conn, side, in);
+
+			if (error)
+				return talk_lost(conn, way_other(conn, side), error);
 			still = 0;
 			continue;
 		}
+		if (talk_breaks_promise(talk, side, which, in.len))
+			return talk_cut_short(conn, side);
 		if (!talk_has_news(talk, side, which, in.len))
 			return WAIT;
 		talk->needs[which] = talk->again[which] = false;
 		talk->told_eof[which] = side->eof;
-		talk->session.now_ms = conn->way->child->now_ms;
+		talk_brief(conn);
 		verdict = talk_protocol(conn)->data(&talk->session, which ? SY_SERVER : SY_CLIENT,
 		                                    talk->exchange, in, side->eof);
 		figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL,
 		             &talk->session, talk->told);
+		forecast_tell(conn->entered ? seat_run(conn) : NULL, &talk->session,
+		              &talk->until_told);
+		if (verdict.relieve_ms && conn->entered)
+			lineup_relieve(seat_run(conn)->lineup, conn->seat,
+			               conn->way->child->now_ms + verdict.relieve_ms);
 		if (verdict.what != SY_NEED) {
-			timer_stop(&talk->deadline);
+			timer_stop(&talk->deadline[which]);
 			talk->again[which] = true;
 		}
 		next = talk_obey(conn, side, &verdict, in);
@@ -335,8 +384,7 @@ talk_wants(const struct conn *conn, const struct side *side)
 enum step
 talk_hear(struct conn *conn, struct side *side)
 {
-	if (!conn->talk->open)
-		talk_open(conn);
+	talk_open(conn);
 	for (;;) {
 		enum step next = talk_show(conn, side);
 		ssize_t n;
@@ -349,6 +397,12 @@ talk_hear(struct conn *conn, struct side *side)
 			return WAIT;
 		n = side_read(conn, side, talk_wants(conn, side));
 		if (n < 0 && errno != EAGAIN)
-			return way_close_error(conn, side, errno);
+			return talk_lost(conn, side, errno);
+		if (side == &conn->client || !conn->talk->keeping)
+			continue;
+		if (n == 0)
+			return talk_lost(conn, side, ECONNRESET);
+		if (n > 0)
+			talk_forget_sent(conn);
 	}
 }

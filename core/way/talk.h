@@ -10,7 +10,10 @@ struct talk {
 	struct sy_session session;
 	struct conn *conn;
 	int32_t told[SY_GAUGES];  /* figures.h */
-	struct timer_entry deadline; /* the module's own, for what it has begun to read */
+	uint64_t until_told;      /* forecast.h */
+	struct timer_entry deadline[2]; /* by enum sy_side: the module's own, for what it has begun */
+	char *names;              /* SNI and certificate of the facts, for as long as the session lives */
+	struct chunk *mark;       /* session.mark */
 	uint64_t pass[2];         /* by enum sy_side: goes on untouched before the module is asked again */
 	size_t seen[2];           /* how much it was shown when it said NEED */
 	uint32_t exchange;
@@ -20,6 +23,11 @@ struct talk {
 	bool open;                /* the module's open() was called */
 	bool routed;              /* an exchange is running */
 	bool pinned;
+	bool answered;            /* the client has heard a part of the answer */
+	bool spent;               /* the server's connection is good for no other exchange */
+	bool keeping;             /* `kept` is all that the exchange has said to the server */
+	bool resend;              /* `kept` must be said to another connection, which is being made */
+	struct chunk *kept;       /* a queue */
 	uint8_t state[] __attribute__((aligned(16)));
 };
 
@@ -27,6 +35,37 @@ struct talk {
 size_t talk_size(const struct sy_protocol *protocol);
 void talk_init(struct conn *conn);
 void talk_free(struct conn *conn);
+/* Stops the module's deadlines. */
+void talk_calm(struct talk *talk);
+/* Calls the module's open(), if that was not done yet. */
+void talk_open(struct conn *conn);
+/* Fills what the module may look at in any call. */
+void talk_brief(struct conn *conn);
+/* The pick: `facts` are the module's, and still good. What the answer shall tell the client is made
+ * here, and kept. */
+void talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice *choice);
+/* It has a connection to the server, or gives it up. */
+void talk_served(struct conn *conn);
+void talk_dropped(struct conn *conn);
+/* The exchange goes over a connection that served others, and that may be dying: what is said to it is
+ * kept until it answers. */
+void talk_reuse(struct conn *conn);
+/* A call on a side failed. When it is a server that was used before and has not answered, the exchange
+ * begins again on a fresh connection, as if nothing had been sent: STEP_CONNECT. */
+enum step talk_lost(struct conn *conn, struct side *side, int error);
+/* What the facts say of the request is no longer there to be looked at. */
+void talk_forget_facts(struct talk *talk);
+/* Says again what the connection before was told. */
+enum step talk_resume(struct conn *conn);
+/* To the server: keeps what may have to be said again. */
+void talk_keep_sent(struct conn *conn, struct sy_span bytes);
+/* Nothing will have to be said again. */
+void talk_forget_sent(struct conn *conn);
+/* As side_keep(), when the bytes move: what the facts say of them moves along. */
+bool talk_keep(struct conn *conn);
+/* The exchange has failed for conn->reason. When the client has heard nothing of an answer, the module
+ * has the last word. */
+void talk_fail(struct conn *conn);
 /* More of this side could be looked at. */
 bool talk_has_room(const struct conn *conn, const struct side *side);
 /* Shows the module all that is there of a side, and all that can be read now. WAIT: it needs more.

@@ -20,7 +20,7 @@ static const struct {
 	[STEP_CLASSIFY] = { classify_step, TO(PICK) | TO(CLOSE) },
 	[STEP_PICK] = { pick_step, TO(CONNECT) | TO(RELAY) | TO(CLOSE) },
 	[STEP_CONNECT] = { connect_step, TO(PICK) | TO(RELAY) | TO(CLOSE) },
-	[STEP_RELAY] = { relay_step, TO(CLASSIFY) | TO(CLOSE) },
+	[STEP_RELAY] = { relay_step, TO(CLASSIFY) | TO(CONNECT) | TO(CLOSE) },
 	[STEP_CLOSE] = { close_step, 0 },
 };
 
@@ -88,6 +88,15 @@ way_poll(struct conn *conn)
 		           (connecting || side_pending(&conn->server) ? EV_WRITE : 0));
 }
 
+/* The scratch buffers are the next connection's. */
+static bool
+way_keep(struct conn *conn)
+{
+	bool kept = conn->talk ? talk_keep(conn) : side_keep(conn->way);
+
+	return kept && side_tls_keep(conn->way);
+}
+
 void
 way_drive(struct conn *conn)
 {
@@ -97,11 +106,13 @@ way_drive(struct conn *conn)
 		if (next == GONE)
 			return;
 		if (next == WAIT) {
-			if (side_keep(conn->way) && side_tls_keep(conn->way))
+			if (way_keep(conn))
 				break;
 			next = way_close(conn, REASON_NO_MEMORY);
 		}
 		must(way_steps[conn->step].next & 1u << next);
+		if (next == STEP_CLOSE && conn->talk)
+			talk_fail(conn);
 		conn->step = (uint8_t)next;
 	}
 	way_poll(conn);
@@ -136,11 +147,15 @@ way_close_error(struct conn *conn, const struct side *side, int error)
 void
 way_end(struct conn *conn, enum reason reason)
 {
+	bool closing = conn->step == STEP_CLOSE;
+
 	/* It is on its way out already: then without the pleasantries. */
-	if (conn->step == STEP_CLOSE)
+	if (closing)
 		reason = (enum reason)conn->reason;
 	conn->reset = true;
 	conn->step = (uint8_t)way_close(conn, reason);
+	if (!closing && conn->talk)
+		talk_fail(conn);
 	way_drive(conn);
 }
 

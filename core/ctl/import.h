@@ -1,0 +1,97 @@
+/* `import KIND FILE`: the configuration of another balancer as files for conf.d, and a report of what
+ * could not be carried over. The readers (import_haproxy.c, import_loadmaster.c) fill this model with
+ * what both sides have in common; import.c writes it. Nothing is guessed: what has no equal here is
+ * reported, and left out. */
+#ifndef CTL_IMPORT_H
+#define CTL_IMPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+
+#include "base/text.h"
+#include "ctl/ctl.h"
+
+enum {
+	IMPORT_NAME = 64,
+	IMPORT_WORD = 256,
+};
+
+struct import_server {
+	char name[IMPORT_NAME + 1];
+	char address[IMPORT_WORD]; /* with the port when the file gave one */
+	char port[16];            /* empty: the client's */
+	long weight;              /* -1: not given */
+	long limit;               /* connections; 0: none */
+	bool off;                 /* switched off there: weight 0 here */
+	bool sorry;               /* only when the others are down */
+};
+
+/* How its servers are checked. */
+struct import_check {
+	char kind[16];            /* tcp, tls, http, icmp; empty: none */
+	char port[16];
+	char path[IMPORT_WORD], host[IMPORT_WORD], status[IMPORT_WORD], contains[IMPORT_WORD];
+	bool https;
+	bool head;                /* asks for the head only */
+	char expect[IMPORT_WORD]; /* what a server says first */
+	unsigned long interval_ms, timeout_ms; /* 0: not given */
+	unsigned rise, fall;
+};
+
+/* One service with its servers; both readers resolve their indirections before. */
+struct import_service {
+	char name[IMPORT_NAME + 1];
+	char where[IMPORT_WORD];  /* in the file, for comments and the report */
+	struct text listens;      /* "203.0.113.10:443" with a blank between them */
+	bool udp;
+	char tls_certificate[IMPORT_WORD]; /* empty: TLS does not end here */
+	bool tls_ends;
+	bool tls_servers, tls_verify;
+	char tls_ca[IMPORT_WORD];
+	char scheduler[32];
+	bool persist;             /* by source address */
+	char persist_mask[8];
+	unsigned long persist_ms; /* 0: default */
+	unsigned long idle_ms, connect_ms;
+	int transparent;          /* 1: yes, 0: no, -1: not said */
+	unsigned long limit;
+	char send_proxy[8];       /* v1, v2 or empty */
+	bool accept_proxy;
+	bool off;
+	bool keep;                /* connections to a failed server live on */
+	unsigned minimum_up;
+	struct import_check check;
+	struct import_server *servers;
+	unsigned n_servers;
+};
+
+struct import {
+	const char *file;
+	struct import_service *services;
+	unsigned n_services;
+	struct text report;       /* what was not carried over, a line each */
+	unsigned lost;
+};
+
+/* Appends a service, or a server to one; the pointer is good until the next is added. */
+struct import_service *import_service(struct import *import, const char *name);
+struct import_server *import_server(struct import_service *service, const char *name);
+/* Something that has no equal here: `where` as the operator finds it. */
+__attribute__((format(printf, 3, 4))) void import_lost(struct import *import, const char *where,
+						       const char *format, ...);
+/* A name that the configuration takes: other characters become -, doubles get a number. */
+void import_name(char out[static IMPORT_NAME + 1], const char *name);
+void import_word(char *out, size_t size, const char *word);
+
+/* The readers. -1: this is not such a file, or it is broken; said on stderr. */
+int import_haproxy(struct import *import, const char *text);
+int import_loadmaster(struct import *import, const char *text, size_t len);
+
+/* import_xml.c: XML as JSON: an element becomes an object of its children, those that come twice an
+ * array, one without children its text. Attributes, comments and declarations are passed over. NULL with
+ * *line and *why; names and contents are kept within limits. */
+json_t *import_xml(const char *text, size_t len, unsigned *line, const char **why);
+
+int ctl_import(struct ctl *ctl);
+
+#endif

@@ -1,0 +1,329 @@
+/* What a protocol module is told beside the bytes, and its last word when an exchange fails. */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "way/figures.h"
+#include "way/side.h"
+#include "way/side_tls.h"
+#include "way/talk.h"
+
+enum { TALK_MARK = 2048 };        /* bytes that persistence may say to the client */
+
+size_t
+talk_size(const struct sy_protocol *protocol)
+{
+	return protocol->data ? sizeof(struct talk) + protocol->session_size : 0;
+}
+
+void
+talk_init(struct conn *conn)
+{
+	const struct sy_protocol *protocol = service_run(conn)->protocol;
+
+	conn->tunnel = !protocol->data;
+	if (conn->tunnel)
+		return;
+	conn->talk = (void *)((char *)conn + (sizeof(*conn) + 15) / 16 * 16);
+	memset(conn->talk, 0, talk_size(protocol));
+	conn->talk->conn = conn;
+	timer_init(&conn->talk->deadline[SY_CLIENT]);
+	timer_init(&conn->talk->deadline[SY_SERVER]);
+}
+
+void
+talk_calm(struct talk *talk)
+{
+	timer_stop(&talk->deadline[SY_CLIENT]);
+	timer_stop(&talk->deadline[SY_SERVER]);
+}
+
+static void
+talk_unmark(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+
+	if (talk->mark)
+		chunk_give(conn->way->chunks, talk->mark);
+	talk->mark = NULL;
+	talk->session.mark.len = 0;
+}
+
+void
+talk_free(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+	const struct sy_protocol *protocol = service_run(conn)->protocol;
+
+	if (!talk)
+		return;
+	talk_calm(talk);
+	if (talk->open && protocol->close)
+		protocol->close(&talk->session);
+	figures_end(service_run(conn), talk->told);
+	talk_unmark(conn);
+	talk_forget_sent(conn);
+	free(talk->names);
+	conn->talk = NULL;
+}
+
+/* The worker's words are the next connection's soon. Without memory there are none. */
+static void
+talk_secured(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+	struct sy_facts *facts = &talk->session.facts;
+	size_t sni, subject;
+
+	side_tls_facts(conn, facts);
+	sni = facts->sni.len;
+	subject = facts->certificate.len;
+	if (sni + subject == 0)
+		return;
+	talk->names = malloc(sni + subject);
+	facts->sni.len = facts->certificate.len = 0;
+	if (!talk->names)
+		return;
+	memcpy(talk->names, facts->sni.at, sni);
+	memcpy(talk->names + sni, facts->certificate.at, subject);
+	facts->sni = sy_span(talk->names, sni);
+	facts->certificate = sy_span(talk->names + sni, subject);
+}
+
+void
+talk_open(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+	const struct sy_protocol *protocol = service_run(conn)->protocol;
+
+	if (talk->open)
+		return;
+	talk->open = true;
+	talk->session.conf = conn->service->protocol.conf;
+	talk->session.state = talk->state;
+	talk->session.service_name = conn->service->name;
+	figures_open(service_run(conn), &talk->session);
+	talk->session.facts.client = conn->client_addr;
+	talk->session.facts.service = conn->service_addr;
+	talk_secured(conn);
+	talk_brief(conn);
+	if (protocol->open)
+		protocol->open(&talk->session);
+}
+
+/* By the operator's word or its own; or all that we do here comes to an end. */
+static bool
+talk_draining(const struct conn *conn)
+{
+	const struct way *way = conn->way;
+
+	if (way->child->stopping || service_run(conn)->removed_ms)
+		return true;
+	return conn->talk->session.server_name && pick_drains(way->board, conn->seat);
+}
+
+void
+talk_brief(struct conn *conn)
+{
+	struct sy_session *session = &conn->talk->session;
+
+	session->now_ms = conn->way->child->now_ms;
+	session->draining = talk_draining(conn);
+}
+
+void
+talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice *choice)
+{
+	const struct service *service = conn->service;
+	const struct sy_persistence *persistence;
+	struct talk *talk = conn->talk;
+	struct sy_server server = {
+		.id = choice->seat->server->id,
+		.name = choice->seat->server->name,
+		.weight = choice->seat->server->weight,
+		.share = SY_FULL_SHARE,
+	};
+	char words[TALK_MARK];
+	size_t len;
+
+	talk_unmark(conn);
+	if (!service->persistence.module || choice->why == BECAUSE_SORRY)
+		return;
+	persistence = service->persistence.module->ops;
+	if (!persistence->mark)
+		return;
+	len = persistence->mark(service->persistence.conf, facts, &server, choice->named, words,
+	                        sizeof(words));
+	if (len == 0 || len > sizeof(words))
+		return;
+	/* Without memory the client is balanced anew the next time. */
+	if (window_put(conn->way->chunks, &talk->mark, sy_span(words, len), len))
+		talk->session.mark = chunk_span(talk->mark);
+}
+
+void
+talk_served(struct conn *conn)
+{
+	struct sy_session *session = &conn->talk->session;
+
+	session->server_name = conn->seat->server->name;
+	session->server = conn->server_addr;
+	session->server_secure = conn->server.tls != NULL;
+}
+
+void
+talk_dropped(struct conn *conn)
+{
+	struct sy_session *session = &conn->talk->session;
+
+	session->server_name = NULL;
+	session->server = (struct sy_addr){ .family = SY_NO_ADDR };
+	session->server_secure = false;
+}
+
+static void
+talk_move_span(struct sy_span *span, struct sy_span from, struct sy_span to)
+{
+	if (span->at >= from.at && span->at <= from.at + from.len)
+		span->at = to.at + (span->at - from.at);
+}
+
+void
+talk_forget_facts(struct talk *talk)
+{
+	struct sy_facts *facts = &talk->session.facts;
+
+	facts->host.len = facts->method.len = facts->path.len = facts->session.len = 0;
+	facts->user.len = facts->head.len = 0;
+}
+
+bool
+talk_keep(struct conn *conn)
+{
+	struct way *way = conn->way;
+	struct sy_facts *facts = &conn->talk->session.facts;
+	struct sy_span *spans[] = {
+		&facts->host, &facts->method, &facts->path, &facts->session, &facts->user, &facts->head,
+	};
+	struct sy_span before = side_input(way, &conn->client), after;
+
+	if (!side_keep(way))
+		return false;
+	after = side_input(way, &conn->client);
+	/* Another server may have to be picked by them. */
+	for (unsigned i = 0; before.len && after.at != before.at && i < 6; i++)
+		talk_move_span(spans[i], before, after);
+	return true;
+}
+
+/* ---- the last word ---- */
+
+/* Between two exchanges a server owes nothing. */
+static int
+talk_failed_by_server(const struct talk *talk, enum sy_failure what)
+{
+	return talk->routed ? (int)what : -1;
+}
+
+/* enum sy_failure, or -1: nothing that the client could be told. */
+static int
+talk_failure(const struct conn *conn)
+{
+	const struct talk *talk = conn->talk;
+
+	switch ((enum reason)conn->reason) {
+	case REASON_DENIED:
+	case REASON_NOT_ALLOWED:
+	case REASON_DISABLED:
+	case REASON_SERVICE_FULL:
+	case REASON_SERVICE_RATE:
+	case REASON_SOURCE_FULL:
+	case REASON_SOURCE_RATE:
+		return SY_FAIL_REFUSED;
+	case REASON_NO_SERVER:
+	case REASON_TOO_FEW_UP:
+	case REASON_SERVERS_FULL:
+		return SY_FAIL_NO_SERVER;
+	case REASON_CONNECT_REFUSED:
+	case REASON_CONNECT_TIMEOUT:
+	case REASON_CONNECT_FAILED:
+	case REASON_CONNECT_LOCAL:
+	case REASON_TLS_SERVER:
+		return SY_FAIL_CONNECT;
+	case REASON_SERVER_DONE:
+	case REASON_SERVER_RESET:
+	case REASON_SERVER_LOST:
+	case REASON_SERVER_DOWN:
+		return talk_failed_by_server(talk, SY_FAIL_BROKEN);
+	case REASON_PROTOCOL_CUT:
+	case REASON_TLS_BROKEN:
+		return conn->from_server ? talk_failed_by_server(talk, SY_FAIL_BROKEN) : -1;
+	case REASON_PROTOCOL_WINDOW:
+		return conn->from_server ? talk_failed_by_server(talk, SY_FAIL_BROKEN)
+		                         : (int)SY_FAIL_WINDOW;
+	case REASON_PROTOCOL_LATE:
+		return conn->from_server ? talk_failed_by_server(talk, SY_FAIL_LATE)
+		                         : (int)SY_FAIL_CLIENT_LATE;
+	case REASON_IDLE:
+		/* Who owes something is late. */
+		return talk->routed && !talk->pass[SY_CLIENT] ? SY_FAIL_LATE : SY_FAIL_CLIENT_LATE;
+	case REASON_GREET_TIMEOUT:
+		return conn->admitted ? (int)SY_FAIL_CLIENT_LATE : -1;
+	case REASON_NONE:
+	case REASON_CLIENT_DONE:
+	case REASON_CLIENT_RESET:
+	case REASON_CLIENT_LOST:
+	case REASON_CLIENT_EARLY:
+	case REASON_PROXY_HEADER:
+	case REASON_PROTOCOL:
+	case REASON_PROTOCOL_BROKEN:
+	case REASON_REMOVED:
+	case REASON_SHUTDOWN:
+	case REASON_OPERATOR:
+	case REASON_NO_MEMORY:
+	case REASON_WORKER_FULL:
+	case REASON_SERVER_REFUSED:
+	case REASON_PACKET_RATE:
+	case REASON_PACKET_DROPPED:
+	case REASON_MOVED:
+	case REASON_TLS_HANDSHAKE:
+	case REASON_TLS_LATE:
+	case REASONS_END:
+		break;
+	}
+	return -1;
+}
+
+static bool
+talk_may_fail(const struct conn *conn)
+{
+	const struct side *client = &conn->client;
+
+	return service_run(conn)->protocol->fail && !conn->tunnel && !conn->talk->answered &&
+	       side_open(client) && !client->shut && !(conn->listener->tls && !side_is_secured(client));
+}
+
+void
+talk_fail(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+	struct sy_verdict verdict;
+	int what = talk_failure(conn);
+
+	if (what < 0 || !talk_may_fail(conn))
+		return;
+	talk_open(conn);
+	talk_brief(conn);
+	verdict = service_run(conn)->protocol->fail(&talk->session, (enum sy_failure)what);
+	figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL, &talk->session,
+	             talk->told);
+	if (verdict.what != SY_CLOSE ||
+	    (verdict.bytes.len && side_send(conn->way, &conn->client, verdict.bytes) < 0))
+		return;
+	if (verdict.reason)
+		conn->words = verdict.reason;
+	talk_calm(talk);
+	timer_stop(&conn->timer);
+	conn->timed = conn->reset = false;
+	conn->parting = verdict.bytes.len > 0;
+}
