@@ -163,7 +163,7 @@ const struct command ctl_commands[] = {
 	{ "enable", "SERVER", "as configured again; --service --pool", ctl_enable, 1, 1 },
 	{ "weight", "SERVER N|configured", "another weight; --service --pool", ctl_weight, 2, 2 },
 	{ "reload", "", "reads the configuration anew", ctl_reload, 0, 0 },
-	{ "explain", "SERVICE", "where a client would go, and why; --client", show_explain, 1, 1 },
+	{ "explain", "SERVICE", "where a client would go, and why; --client --pool", show_explain, 1, 1 },
 	{ "show", "config", "the configuration in use, with file and line", show_config, 1, 1 },
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
