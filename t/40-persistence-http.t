@@ -7,6 +7,7 @@ use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
+use POSIX ();
 use Steelyard;
 
 my $dir = tempdir('steelyard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
@@ -18,6 +19,7 @@ sub web {
 	return Steelyard->server($name, %opt, on => sub {
 		my ($sock) = @_;
 		return if fork;
+		POSIX::close($_) for grep { $_ != fileno $sock } 3 .. 63; # the listening socket ends with its owner
 		$sock->autoflush(1);
 		while (1) {
 			my $head = '';
