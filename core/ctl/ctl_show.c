@@ -442,11 +442,12 @@ show_explain(struct ctl *ctl)
 	int code;
 
 	if (!ctl->client) {
-		fprintf(stderr, "steelyardctl: explain SERVICE --client ADDRESS\n");
+		fprintf(stderr, "steelyardctl: explain SERVICE --client ADDRESS [--pool NAME]\n");
 		return CTL_USAGE;
 	}
 	ctl_query(path, sizeof(path), "service", ctl->argv[0]);
 	ctl_query(path, sizeof(path), "client", ctl->client);
+	ctl_query(path, sizeof(path), "pool", ctl->pool);
 	json = ctl_get(ctl, "GET", path, NULL, &code);
 	if (!json)
 		return code;
