@@ -227,8 +227,8 @@ const struct sy_row service_rows[] = {
 		.doc = "What the service is for, so that settings that do not suit it are found when the "
 		       "file is loaded; traffic is not touched by it."),
 	SERVICE(names, "names",
-		.doc = "Names that clients know the service by; with a role it is a finding when no "
-		       "certificate of its listeners holds one of them."),
+		.doc = "Names that clients know the service by; it is a finding when no certificate "
+		       "of its listeners holds one of them."),
 	SY_ROW_END
 };
 
@@ -279,6 +279,9 @@ const struct sy_row monitor_rows[] = {
 		.doc = "Port to ask, when it is not the one that the service uses."),
 	MONITOR(address, "address", .flags = SY_NO_PORT,
 		.doc = "Machine to ask instead of the server."),
+	MONITOR(pools, "pools",
+		.doc = "Pools whose servers are asked, for a service that has several; all of them when not "
+		       "given. Servers that no monitor asks count as up."),
 	SY_ROW_END
 };
 

@@ -7,6 +7,7 @@
 #include "share/persist.h"
 #include "way/aside.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -52,8 +53,10 @@ pick_leave(struct conn *conn)
 	conn->entered = false;
 	tally_add(seat_run(conn)->tally->active, -1u);
 	tally_add(seat_run(conn)->server_tally->active, -1u);
-	if (conn->talk)
+	if (conn->talk) {
 		figures_leave(service_run(conn), seat_run(conn), conn->talk->told);
+		forecast_leave(seat_run(conn), &conn->talk->until_told);
+	}
 }
 
 void

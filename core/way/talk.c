@@ -4,6 +4,7 @@
 
 #include "share/persist.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 
 enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
@@ -350,6 +351,11 @@ talk_show(struct conn *conn, struct side *side)
 		                                    talk->exchange, in, side->eof);
 		figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL,
 		             &talk->session, talk->told);
+		forecast_tell(conn->entered ? seat_run(conn) : NULL, &talk->session,
+		              &talk->until_told);
+		if (verdict.relieve_ms && conn->entered)
+			lineup_relieve(seat_run(conn)->lineup, conn->seat,
+			               conn->way->child->now_ms + verdict.relieve_ms);
 		if (verdict.what != SY_NEED) {
 			timer_stop(&talk->deadline[which]);
 			talk->again[which] = true;

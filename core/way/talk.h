@@ -10,6 +10,7 @@ struct talk {
 	struct sy_session session;
 	struct conn *conn;
 	int32_t told[SY_GAUGES];  /* figures.h */
+	uint64_t until_told;      /* forecast.h */
 	struct timer_entry deadline[2]; /* by enum sy_side: the module's own, for what it has begun */
 	char *names;              /* SNI and certificate of the facts, for as long as the session lives */
 	struct chunk *mark;       /* session.mark */
