@@ -41,7 +41,7 @@ sub servers { my $port = shift; join ' ', map { "server $_ $edge{$_}:$port;" } s
 my $dir = File::Temp->newdir;
 sub secret { my ($name, $text) = @_; open my $out, '>', "$dir/$name"; print $out "$text\n"; close $out; "$dir/$name" }
 my $password = secret('password', 'lab-password');
-my $monitor = "monitor turn { dialect microsoft; interval 200ms; timeout 20s; port %s; transport %s; depth %s; " .
+my $monitor = "monitor turn { dialect microsoft; interval 30s; timeout 25s; port %s; transport %s; depth %s; " .
 	"username lab-user; password $password; }";
 my $sy = Steelyard->start(sprintf <<"CONF", map { sprintf $monitor, @$_ } ['3478', 'udp', 'relay'], ['443', 'pseudo-tls', 'relay'], ['443', 'tcp', 'allocate'], ['3478', 'udp', 'challenge']);
 pool udp { @{[ servers(3478) ]} }
@@ -68,7 +68,7 @@ for my $case (['av-udp', 'relays there and back'], ['av-tcp', 'relays there and 
 	my ($name, $words) = @$case;
 	for my $edge (sort keys %edge) {
 		$sy->wait_up($name, $edge);
-		like($sy->seat($name, $edge)->{reason}, qr/\Q$words\E/, "monitor of $name: $edge $words");
+		like($sy->seat($name, $edge)->{why}, qr/\Q$words\E/, "monitor of $name: $edge $words");
 	}
 }
 
