@@ -29,7 +29,6 @@ enum ask_step {
 	ASK_BINDING,
 	ASK_CHALLENGE,
 	ASK_ALLOCATE,
-	ASK_CLEAR,                /* an allocation that an earlier probe left behind is given back */
 	ASK_PERMIT,
 	ASK_RELAY,
 	ASK_RELEASE,
