@@ -55,6 +55,9 @@ show_status(struct ctl *ctl)
 	       text_of(json, "version"), age_since(number_of(json, "started"), now, age, sizeof(age)),
 	       (long long)number_of(json, "generation"), (long long)number_of(json, "services_total"),
 	       (long long)number_of(json, "active"), json_number_value(json_object_get(json, "rate")));
+	if (number_of(json, "trial_until"))
+		printf("This configuration is on trial until %s: steelyardctl confirm\n\n",
+		       clock_text(number_of(json, "trial_until"), age, sizeof(age)));
 	table = table_new(TITLES("SERVICE", "STATE", ">UP", ">ACTIVE", ">RATE/S", "WHY"));
 	json_array_foreach(json_object_get(json, "services"), i, item) {
 		table_cell(table, text_of(item, "name"));

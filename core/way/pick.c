@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "share/persist.h"
+#include "way/aside.h"
 #include "way/figures.h"
 #include "way/forecast.h"
 #include "way/side.h"
@@ -70,8 +71,10 @@ pick_served(struct conn *conn)
 	conn->n_tried = 0;
 	conn->reason = REASON_NONE;
 	conn->error = 0;
-	tally_add(run->tally->total, 1);
-	tally_add(run->server_tally->total, 1);
+	if (!conn->talk || !conn->talk->resend) {
+		tally_add(run->tally->total, 1);
+		tally_add(run->server_tally->total, 1);
+	}
 	tally_add(run->tally->bytes_up, waiting);
 	tally_add(run->server_tally->bytes_up, waiting);
 	/* When the table is busy, this client is balanced anew next time: no harm. */
@@ -94,6 +97,8 @@ pick_drop(struct conn *conn, bool reset)
 	list_remove(&conn->of_seat);
 	side_close(conn->way, side, reset);
 	*side = (struct side){ .io.fd = -1, .bytes = side->bytes };
+	/* The next one wants keepalive, too. */
+	conn->settled = false;
 }
 
 /* Another worker may have taken the last place at the same moment. */
@@ -133,6 +138,19 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 		talk_chosen(conn, facts, out);
 }
 
+/* One that another exchange has left, or a new one. */
+static enum step
+pick_connection(struct conn *conn)
+{
+	if (!service_run(conn)->shares)
+		return STEP_CONNECT;
+	connect_address(conn);
+	if (!aside_take(conn))
+		return STEP_CONNECT;
+	pick_served(conn);
+	return STEP_RELAY;
+}
+
 /* A server that is full although the choice did not see it yet counts as tried. */
 static enum step
 pick_server(struct conn *conn, const struct sy_facts *facts)
@@ -150,6 +168,7 @@ pick_server(struct conn *conn, const struct sy_facts *facts)
 		}
 		if (choice.seat == before) {
 			pick_enter(conn, &choice);
+			talk_reuse(conn);
 			pick_served(conn);
 			return STEP_RELAY;
 		}
@@ -158,7 +177,7 @@ pick_server(struct conn *conn, const struct sy_facts *facts)
 		before = NULL;
 		pick_enter(conn, &choice);
 		if (pick_fits(conn))
-			return STEP_CONNECT;
+			return pick_connection(conn);
 		conn->reason = REASON_SERVERS_FULL;
 		if (conn->n_tried < CHOOSE_TRIES)
 			conn->tried[conn->n_tried++] = conn->seat->server->cell;
