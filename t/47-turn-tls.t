@@ -83,10 +83,14 @@ my $conf = join '', map {
 	"pool $name { server s $server; }\nvirtual-service $name { listen 127.0.0.1:0; protocol tcp; pool $name; " .
 		"monitor turn { interval 30s; timeout 25s; fall 1; $monitor } }\n"
 } @cases;
-my $sy = Steelyard->start($conf . <<"CONF");
+my $sy = Steelyard->start("workers 1;\n$conf" . <<"CONF");
 virtual-service tls {
 	listen 127.0.0.1:0 { tls { certificate $dir/turn.crt; key $dir/turn.key; } }
 	protocol turn; pool ask-udp; monitor off;
+}
+pool relief { server full $full:3478; server good $host:3478; }
+virtual-service relief {
+	listen 127.0.0.1:0/udp; protocol turn { relief 1m; } pool relief; scheduler round-robin; monitor off;
 }
 CONF
 
@@ -107,5 +111,11 @@ my $client = Turn::Client->new(undef, undef, sock => $ssl);
 ok($client->allocate, 'an allocation over TLS');
 my ($service) = grep { $_->{name} eq 'tls' } @{ $sy->api('GET', '/v1/services')->{services} };
 is($service->{figures}{allocations}, 1, 'which is counted');
+
+# Who says that it has no room is asked less often.
+my $relief = $sy->port('relief');
+my $made = grep { Turn::Client->new('127.0.0.1', $relief)->allocate } 1 .. 60;
+cmp_ok($made, '>=', 36, "of 60 allocations $made did not meet the server that has no room");
+cmp_ok($made, '<', 60, 'which is asked all the same, now and then');
 $sy->stop;
 done_testing();
