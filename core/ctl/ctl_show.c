@@ -165,10 +165,10 @@ show_service(struct ctl *ctl, const json_t *service)
 		table_cell(table, amount_text(number_of(item, "total"), total, sizeof(total)));
 		table_cell(table, amount_text(number_of(item, "bytes_up") + number_of(item, "bytes_down"),
 		                              bytes, sizeof(bytes)));
-		if (strcmp(text_of(item, "state"), "up") != 0 && text_of(item, "why")[0])
-			table_note(table, text_of(item, "why"));
-		else if (forecast_text(item, now, left, sizeof(left)))
+		if (forecast_text(item, now, left, sizeof(left)))
 			table_note(table, left);
+		else if (strcmp(text_of(item, "state"), "up") != 0 && text_of(item, "why")[0])
+			table_note(table, text_of(item, "why"));
 	}
 	table_print(table, ctl->colour);
 	show_figures(text_of(service, "protocol"), json_object_get(service, "figures"));
