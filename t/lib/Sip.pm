@@ -187,6 +187,7 @@ sub sipp_command {
 		@scenario = ('-sf', "$dir/scenario.xml");
 	}
 	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, '-nostdin', '-i', '127.0.0.1',
+		'-au', 'secret', '-ap', 'password', grep({ $_ eq '-m' } @$args) ? ('-recv_timeout', 30000) : (),
 		'-trace_stat', '-stf', 'stat.csv', '-fd', '1', '-trace_err', '-error_file', 'errors');
 }
 
