@@ -75,9 +75,11 @@ is(answer($crowd, 'check'), "alive $connections dead 0 answered $all", 'which co
 is($figures->()->{registrations}, $all, 'all are registered still');
 
 my ($victim) = map { $_->{pid} } grep { $_->{role} eq 'worker' } @{ $sy->processes };
-my $half = $figures->()->{registrations};
 kill 'KILL', $victim;
-Steelyard::wait_for('the successor', sub { my $pid = $sy->pid_of('worker'); $pid && (grep { $_->{role} eq 'worker' && $_->{state} ne 'starting' } @{ $sy->processes }) == 2 && !grep { $_->{pid} == $victim } @{ $sy->processes } });
+Steelyard::wait_for('the successor', sub {
+	my @workers = grep { $_->{role} eq 'worker' } @{ $sy->processes };
+	@workers == 2 && !grep { $_->{pid} == $victim } @workers;
+});
 my ($alive, $dead, $answered) = answer($crowd, 'check') =~ /^alive (\d+) dead (\d+) answered (\d+)$/;
 ok($alive && $dead && $alive + $dead == $connections, "a worker dies: $dead connections with it, $alive live on");
 is($answered, $alive * $users, 'and their users can register');

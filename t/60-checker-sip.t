@@ -68,7 +68,7 @@ my @rows = (
 );
 my $conf = join '', map { my ($name, $port, $monitor) = @$_; <<CONF } @rows;
 pool $name { server s 127.0.0.1:$port; }
-virtual-service $name { listen 127.0.0.1:0; protocol tcp; pool $name; monitor sip { interval 1s; timeout @{[ $name =~ /^(cut|mute)$/ ? '1s' : '20s' ]}; rise 1; fall 1; $monitor } }
+virtual-service $name { listen 127.0.0.1:0; protocol tcp; pool $name; monitor sip { interval 5s; timeout 5s; rise 1; fall 1; $monitor } }
 CONF
 my $sy = Steelyard->start($conf);
 for my $row (@rows) {
