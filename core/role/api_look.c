@@ -67,7 +67,7 @@ look_server(struct request *request, const struct pool *pool, const struct serve
 	const struct config *config = look_config(request);
 	struct board_tally sum;
 	char address[ADDR_TEXT_SIZE];
-	json_t *seats = json_array();
+	json_t *seats = json_array(), *seat;
 	unsigned down = 0, n = 0;
 
 	for (uint32_t i = 0; i < config->n_services; i++) {
@@ -82,10 +82,12 @@ look_server(struct request *request, const struct pool *pool, const struct serve
 		                   &health);
 		n++;
 		down += strcmp(state, "down") == 0;
-		json_array_append_new(seats, json_pack("{s:s, s:s, s:s, s:I}", "service",
-		                                       service->name, "state", state, "why",
-		                                       health.reason, "since",
-		                                       (json_int_t)health.since_wall_ms));
+		seat = json_pack("{s:s, s:s, s:s, s:I}", "service", service->name, "state", state,
+		                 "why", health.reason, "since", (json_int_t)health.since_wall_ms);
+		if (seat)
+			view_forecast(request->console, service, &target->seats[server - pool->servers],
+			              seat);
+		json_array_append_new(seats, seat);
 	}
 	board_sum(request->console->child->board, server->cell, &sum);
 	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o}",
@@ -173,7 +175,8 @@ api_status(struct request *request)
 			look_wrong(request, service, wrong);
 	}
 	request_json(request, json_pack(
-		"{s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:f, s:b, s:o, s:o}", "version", PACKAGE_VERSION,
+		"{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:f, s:b, s:o, s:o}", "version", PACKAGE_VERSION,
+		"trial_until", (json_int_t)console->trial.until_wall_ms,
 		"started", (json_int_t)board_started_wall_ms(console->child->board),
 		"now", (json_int_t)clock_wall_ms(),
 		"generation", (json_int_t)console->child->current->number,

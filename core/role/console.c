@@ -89,6 +89,9 @@ console_message(struct child *child, struct control_message *message)
 	case CONTROL_LISTEN:
 		console_address(console, message);
 		break;
+	case CONTROL_TRIAL:
+		trial_until(console, message->record.value);
+		break;
 	case CONTROL_CHANGED:
 		event_changed(console, (uint32_t)message->record.id);
 		break;
@@ -128,6 +131,7 @@ console_beat(struct child *child)
 			door_beat(&console->entrances[i]);
 	entrances_run(console);
 	view_beat(console);
+	trial_beat(console);
 	if (console->n_streams)
 		live_measure(console);
 }

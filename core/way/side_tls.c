@@ -429,6 +429,12 @@ side_tls_facts(struct conn *conn, struct sy_facts *facts)
 	                                                             sizeof(conn->way->subject)));
 }
 
+size_t
+side_tls_common_name(const struct side *side, char *out, size_t size)
+{
+	return tls_common_name(tls_awake(side->tls), out, size);
+}
+
 const char *
 side_tls_summary(const struct side *side, char out[static 96])
 {

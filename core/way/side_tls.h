@@ -60,6 +60,8 @@ int side_tls_end(struct side *side);
 /* What TLS knows of the client. The words stay until it is asked for another connection. */
 void side_tls_facts(struct conn *conn, struct sy_facts *facts);
 /* "TLSv1.3 TLS_AES_128_GCM_SHA256 resumed"; NULL: the handshake is not done. */
+/* The common name that the other side proved, see tls_common_name(). */
+size_t side_tls_common_name(const struct side *side, char *out, size_t size);
 const char *side_tls_summary(const struct side *side, char out[static 96]);
 /* What libev must be asked for, so that the side can do what `events` want. */
 int side_tls_events(const struct side_tls *tls, int events);

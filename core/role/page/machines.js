@@ -1,6 +1,7 @@
 // Servers across all services: a server that fails is seen everywhere at once.
 import { el, setText, symbol, badge, rank, isWrong } from './dom.js';
 import { model } from './model.js';
+import { changeButton } from './change.js';
 
 const COLUMNS = 30; // services that fit side by side; with more, each server lists its own
 const CHUNK = 60;
@@ -43,6 +44,10 @@ function why(machine) {
 	const reasons = new Set(machine.seats.filter((seat) => isWrong(seat.state) && seat.why).map((seat) => seat.why));
 	return [...reasons].slice(0, 3).join('; ');
 }
+
+const places = (machine) => machine.pools.map((pool) => ({ pool,
+	words: `in all services of pool ${pool} (${machine.seats.filter((seat) => seat.server.pool === pool).length})` }))
+	.concat(machine.seats.map((seat) => ({ pool: seat.server.pool, service: seat.service.name, words: `in ${seat.service.name} only` })));
 
 export class Machines {
 	constructor() {
@@ -90,7 +95,8 @@ export class Machines {
 
 	head(machine) {
 		return el('th', { scope: 'row' }, badge(machine.seats.length ? machine.worst : 'unused'),
-			el('b', { text: machine.name }), el('small', { text: `${machine.address} · ${machine.words}` }));
+			...[el('b', { text: machine.name }), el('small', { text: `${machine.address} · ${machine.words}` }), machine.seats.length ? changeButton(machine.name, () => places(machine),
+			() => [machine.worst, machine.seats[0].weight]) : null].filter(Boolean));
 	}
 
 	draw() {
