@@ -45,16 +45,16 @@ my $mute = Steelyard->server('mute', mute => 1);
 
 my @rows = (
 	# name, port, monitor, state, reason
-	[ 'tcp', $kam->{tcp}, '', 'up', qr/^200 OK/ ],
-	[ 'hops', $kam->{tcp}, 'max-forwards 0;', 'up', qr/^483 Too Many Hops/ ],
-	[ 'tls', $kam->{tls}, "transport tls; verify on; ca $dir/ca.crt; name sip.example.net;", 'up', qr/^200 OK/ ],
+	[ 'tcp', $kam->{tcp}, '', 'up', qr/: 200 OK/ ],
+	[ 'hops', $kam->{tcp}, 'max-forwards 0;', 'up', qr/: 483 Too Many Hops/ ],
+	[ 'tls', $kam->{tls}, "transport tls; verify on; ca $dir/ca.crt; name sip.example.net;", 'up', qr/: 200 OK/ ],
 	[ 'tls-name', $kam->{tls}, "transport tls; verify on; ca $dir/ca.crt; name other.example.net;", 'down', qr/does not hold the name other|refused|not trusted/ ],
-	[ 'udp', $kam->{udp}, 'transport udp;', 'up', qr/^200 OK/ ],
-	[ 'udp-again', $slow->sockport, 'transport udp;', 'up', qr/^200 OK/ ],
+	[ 'udp', $kam->{udp}, 'transport udp;', 'up', qr/: 200 OK/ ],
+	[ 'udp-again', $slow->sockport, 'transport udp;', 'up', qr/: 200 OK/ ],
 	[ 'ping', $kam->{tcp}, 'ask ping;', 'up', qr/the ping was answered/ ],
-	[ 'register', $kam->{tcp}, 'ask register; user secret; domain example.com;', 'up', qr/^401 Unauthorized/ ],
+	[ 'register', $kam->{tcp}, 'ask register; user secret; domain example.com;', 'up', qr/: 401 Unauthorized/ ],
 	[ 'scheme', $server{challenged}->port, 'ask register; schemes NTLM Kerberos;', 'down', qr/does not offer Kerberos/ ],
-	[ 'well', $server{well}->port, '', 'up', qr/^200 OK/ ],
+	[ 'well', $server{well}->port, '', 'up', qr/: 200 OK/ ],
 	[ 'busy', $server{busy}->port, '', 'draining', qr/wants nothing new for 25 s/ ],
 	[ 'broken', $server{broken}->port, '', 'down', qr/without a time to come back/ ],
 	[ 'away', $server{away}->port, '', 'draining', qr/sends its clients elsewhere/ ],
@@ -62,8 +62,8 @@ my @rows = (
 	[ 'web', $server{web}->port, '', 'down', qr/no good SIP/ ],
 	[ 'cut', $server{cut}->port, '', 'down', qr/no answer|in time|timeout|within/ ],
 	[ 'gone', $server{gone}->port, '', 'down', qr/closed/ ],
-	[ 'later', $server{later}->port, '', 'down', qr/^486 Busy Here/ ],
-	[ 'listed', $server{later}->port, 'healthy 200 486;', 'up', qr/^486 Busy Here/ ],
+	[ 'later', $server{later}->port, '', 'down', qr/: 486 Busy Here/ ],
+	[ 'listed', $server{later}->port, 'healthy 200 486;', 'up', qr/: 486 Busy Here/ ],
 	[ 'mute', $mute->port, '', 'down', qr/no answer|in time|timeout|within/ ],
 );
 my $conf = join '', map { my ($name, $port, $monitor) = @$_; <<CONF } @rows;
