@@ -180,6 +180,13 @@ const struct sy_row service_rows[] = {
 	SERVICE(drain_timeout, "drain-timeout", .max = 30 * SY_DAY, .preset = "0",
 		.doc = "How long the connections of a service that a reload took away may go on; "
 		       "0: as long as they like."),
+	SERVICE(drain_close, "drain-close", .max = 30 * SY_DAY, .preset = "0",
+		.doc = "Connections of a drained or disabled server that were silent for so long "
+		       "are closed in order, unless the protocol knows that something is under "
+		       "way; 0: they may stay as long as they like."),
+	SERVICE(drain_close_rate, "drain-close-rate", .min = 1, .preset = "20",
+		.doc = "How many of them each worker closes in a second, for each such server, at "
+		       "most."),
 	SERVICE(server_idle_connections, "server-idle-connections", .max = 65536, .preset = "32",
 		.doc = "Connections to each server that a worker keeps for the next exchange, of "
 		       "whichever client, with protocols that allow it; the oldest goes when there "
