@@ -77,16 +77,31 @@ import_server(struct import_service *service, const char *name)
 void
 import_lost(struct import *import, const char *where, const char *format, ...)
 {
+	size_t from = import->report.len;
 	char words[512];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(words, sizeof(words), format, args);
 	va_end(args);
-	for (char *at = words; *at; at++)
-		*at = (unsigned char)*at < ' ' ? ' ' : *at;
-	text_printf(&import->report, "%s: %s\n", where, words);
+	text_printf(&import->report, "%s: %s", where, words);
+	/* What the file says stands here, too. */
+	for (char *at = import->report.at + from; *at; at++)
+		*at = (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at;
+	text_puts(&import->report, "\n");
 	import->lost++;
+}
+
+void
+import_free(struct import *import)
+{
+	for (unsigned i = 0; i < import->n_services; i++) {
+		free(import->services[i].servers);
+		text_free(&import->services[i].listens);
+	}
+	free(import->services);
+	text_free(&import->report);
+	text_free(&import->problem);
 }
 
 /* ---- what is written ---- */
@@ -245,13 +260,24 @@ import_put_tls(struct import *import, struct text *out, const struct import_serv
 }
 
 static void
+import_put_comment(struct text *out, const char *file, const char *where)
+{
+	size_t from = out->len;
+
+	text_printf(out, "# From %s, %s.", file, where);
+	for (char *at = out->at + from; *at; at++)
+		*at = (unsigned char)*at < ' ' ? ' ' : *at;
+	text_puts(out, "\n\n");
+}
+
+static void
 import_put_service(struct import *import, struct text *out, const struct import_service *service)
 {
 	bool sorry = false, tls;
 
 	for (unsigned i = 0; i < service->n_servers; i++)
 		sorry |= service->servers[i].sorry;
-	text_printf(out, "# From %s, %s.\n\n", import->file, service->where);
+	import_put_comment(out, import->file, service->where);
 	import_put_pool(import, out, service, false);
 	if (sorry)
 		import_put_pool(import, out, service, true);
@@ -444,12 +470,9 @@ ctl_import(struct ctl *ctl)
 		import_drop_empty(&import);
 	if (result == 0)
 		result = import_write_all(&import, folder);
-	for (unsigned i = 0; i < import.n_services; i++) {
-		free(import.services[i].servers);
-		text_free(&import.services[i].listens);
-	}
-	free(import.services);
-	text_free(&import.report);
+	if (import.problem.len)
+		fprintf(stderr, "steelyardctl: %s\n", import.problem.at);
+	import_free(&import);
 	free(text);
 	return result == 0 ? CTL_OK : CTL_FAILED;
 }

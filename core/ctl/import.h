@@ -71,8 +71,10 @@ struct import {
 	unsigned n_services;
 	struct text report;       /* what was not carried over, a line each */
 	unsigned lost;
+	struct text problem;      /* of a reader: why the file cannot be read */
 };
 
+void import_free(struct import *import);
 /* Appends a service, or a server to one; the pointer is good until the next is added. */
 struct import_service *import_service(struct import *import, const char *name);
 struct import_server *import_server(struct import_service *service, const char *name);
@@ -83,7 +85,7 @@ __attribute__((format(printf, 3, 4))) void import_lost(struct import *import, co
 void import_name(char out[static IMPORT_NAME + 1], const char *name);
 void import_word(char *out, size_t size, const char *word);
 
-/* The readers. -1: this is not such a file, or it is broken; said on stderr. */
+/* The readers. -1: this is not such a file, or it is broken; `problem` says why. */
 int import_haproxy(struct import *import, const char *text);
 int import_loadmaster(struct import *import, const char *text, size_t len);
 

@@ -604,7 +604,7 @@ import_haproxy(struct import *import, const char *text)
 		if (strcmp(ha.sections[i].kind, "backend") != 0)
 			ha_service(&ha, &ha.sections[i]);
 	if (!ha.n_sections)
-		fprintf(stderr, "steelyardctl: %s: no frontend, backend or listen in it\n", import->file);
+		text_printf(&import->problem, "%s: no frontend, backend or listen in it", import->file);
 	ha_free(&ha);
 	return ha.n_sections ? 0 : -1;
 }

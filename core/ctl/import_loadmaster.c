@@ -380,13 +380,13 @@ import_loadmaster(struct import *import, const char *text, size_t len)
 		why = error.text;
 	}
 	if (!root) {
-		fprintf(stderr, "steelyardctl: %s:%u: %s\n", import->file, line, why);
+		text_printf(&import->problem, "%s:%u: %s", import->file, line, why);
 		return -1;
 	}
 	list = lm_list(root);
 	if (!list)
-		fprintf(stderr, "steelyardctl: %s: no virtual services in it: the answer to listvs, as XML or "
-			"JSON, is expected\n", import->file);
+		text_printf(&import->problem, "%s: no virtual services in it: the answer to listvs, as XML or "
+			    "JSON, is expected", import->file);
 	for (size_t i = 0; list && i < n; i++) {
 		const json_t *vs = lm_each(list, i, &n);
 
