@@ -162,7 +162,7 @@ main(void)
 		diag("%u times; at most %zu bytes were kept of one", parked_times, parked_most);
 		ok(parked_most < 3000, "what is kept is small");
 	} else {
-		pass("nothing can be parked in this build");
+		ok(true, "nothing can be parked in this build");
 	}
 	SSL_CTX_free(serve);
 	SSL_CTX_free(ask);

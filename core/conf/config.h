@@ -82,6 +82,8 @@ struct service_settings {
 	struct sy_msec connect_timeout;
 	struct sy_msec greet_timeout;     /* for the PROXY header, the protocol's first bytes */
 	struct sy_msec drain_timeout;     /* of a removed service, then reset; 0: no end */
+	uint32_t server_idle_connections; /* to each server, of each worker; 0: none is shared */
+	struct sy_msec server_idle_timeout;
 	uint32_t tries;                   /* servers tried for one exchange, at most */
 	uint32_t max_connections;         /* 0: no limit */
 	uint32_t max_connections_per_source;

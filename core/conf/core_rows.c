@@ -180,6 +180,17 @@ const struct sy_row service_rows[] = {
 	SERVICE(drain_timeout, "drain-timeout", .max = 30 * SY_DAY, .preset = "0",
 		.doc = "How long the connections of a service that a reload took away may go on; "
 		       "0: as long as they like."),
+	SERVICE(server_idle_connections, "server-idle-connections", .max = 65536, .preset = "32",
+		.doc = "Connections to each server that a worker keeps for the next exchange, of "
+		       "whichever client, with protocols that allow it; the oldest goes when there "
+		       "are more. 0: connections to servers belong to one client. With snat off or "
+		       "send-proxy they always do."),
+	SERVICE(server_idle_timeout, "server-idle-timeout", .min = SY_SECOND, .max = SY_DAY,
+		.preset = "60s",
+		.doc = "How long such a connection waits for an exchange. It should be less than "
+		       "the servers' own keep-alive timeout (IIS has 120s, nginx 75s, Apache 5s): "
+		       "the longer of the two decides how often a request meets a closing "
+		       "connection and has to be sent again."),
 	SERVICE(tries, "tries", .min = 1, .max = 8, .preset = "3",
 		.doc = "Servers that are tried for one exchange, at most."),
 	SERVICE(minimum_up, "minimum-up", .min = 1, .max = 65535, .preset = "1",

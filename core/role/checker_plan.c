@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "base/text.h"
+#include "conf/tls_policy.h"
 #include "role/checker.h"
 
 static const struct hash_key plan_key; /* ids are the same everywhere */
@@ -325,6 +326,11 @@ plan_tls_id(const struct sy_probe_plan *plan)
 
 	for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
 		uint64_t both[2] = { id, spans[i].len ? hash_64(&plan_key, spans[i].at, spans[i].len) : 0 };
+
+		id = hash_64(&plan_key, both, sizeof(both));
+	}
+	for (uint32_t i = 0; i < plan->tls_versions.n; i++) {
+		uint64_t both[2] = { id, (uint64_t)tls_policy_version(plan->tls_versions.at[i]) };
 
 		id = hash_64(&plan_key, both, sizeof(both));
 	}
