@@ -200,7 +200,7 @@ import_put_monitor(struct text *out, const struct import_check *check)
 	}
 	text_printf(out, "    monitor %s {\n", check->kind);
 	import_put_row(out, "        ", "port", check->port);
-	if (strcmp(check->kind, "http") == 0) {
+	if (strncmp(check->kind, "http", 4) == 0) {
 		import_put_row(out, "        ", "path", check->path);
 		import_put_row(out, "        ", "host", check->host);
 		import_put_row(out, "        ", "status", check->status);
@@ -221,6 +221,26 @@ import_put_monitor(struct text *out, const struct import_check *check)
 	if (check->fall)
 		text_printf(out, "        fall %u;\n", check->fall);
 	text_puts(out, "    }\n");
+}
+
+static void
+import_put_persistence(struct text *out, const struct import_service *service)
+{
+	char words[DURATION_TEXT_SIZE];
+
+	if (!service->persist && !*service->cookie)
+		return;
+	text_printf(out, "    persistence %s {", *service->cookie ? "cookie" : "source");
+	import_put_row(out, " ", "name", service->cookie);
+	if (*service->cookie && out->at[out->len - 1] == '\n')
+		out->len--;
+	if (*service->cookie && service->persist)
+		text_puts(out, " fallback source;");
+	if (service->persist_ms && service->persist)
+		text_printf(out, " timeout %s;", duration_text(service->persist_ms, words));
+	if (*service->persist_mask)
+		text_printf(out, " mask4 %s;", service->persist_mask);
+	text_puts(out, " }\n");
 }
 
 static void
@@ -286,22 +306,13 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	import_put_listens(out, service, tls);
 	if (service->off && (tls || !service->tls_ends))
 		text_puts(out, "    enabled off;\n");
-	text_printf(out, "    protocol %s;\n    pool %s-servers;\n", service->udp ? "udp" : "tcp",
-		    service->name);
+	text_printf(out, "    protocol %s;\n    pool %s-servers;\n", service->udp ? "udp"
+		    : service->http ? "http" : "tcp", service->name);
 	if (sorry)
 		text_printf(out, "    sorry-pool %s-sorry;\n", service->name);
 	text_printf(out, "    scheduler %s;\n",
 		    *service->scheduler ? service->scheduler : "least-connections");
-	if (service->persist) {
-		char words[DURATION_TEXT_SIZE];
-
-		text_puts(out, "    persistence source {");
-		if (service->persist_ms)
-			text_printf(out, " timeout %s;", duration_text(service->persist_ms, words));
-		if (*service->persist_mask)
-			text_printf(out, " mask4 %s;", service->persist_mask);
-		text_puts(out, " }\n");
-	}
+	import_put_persistence(out, service);
 	import_put_monitor(out, &service->check);
 	if (service->transparent >= 0)
 		text_printf(out, "    snat %s;\n", service->transparent ? "off" : "on");

@@ -28,10 +28,9 @@ struct import_server {
 
 /* How its servers are checked. */
 struct import_check {
-	char kind[16];            /* tcp, tls, http, icmp; empty: none */
+	char kind[16];            /* tcp, tls, http, https, icmp; empty: none */
 	char port[16];
 	char path[IMPORT_WORD], host[IMPORT_WORD], status[IMPORT_WORD], contains[IMPORT_WORD];
-	bool https;
 	bool head;                /* asks for the head only */
 	char expect[IMPORT_WORD]; /* what a server says first */
 	unsigned long interval_ms, timeout_ms; /* 0: not given */
@@ -49,6 +48,8 @@ struct import_service {
 	bool tls_servers, tls_verify;
 	char tls_ca[IMPORT_WORD];
 	char scheduler[32];
+	bool http;                /* requests are understood */
+	char cookie[IMPORT_NAME]; /* persistence by this cookie; source: what it falls back to */
 	bool persist;             /* by source address */
 	char persist_mask[8];
 	unsigned long persist_ms; /* 0: default */
