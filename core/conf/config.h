@@ -151,6 +151,15 @@ struct console_settings {
 	struct sy_msec session_timeout;
 };
 
+/* Who is told when something changes state. */
+struct notify_settings {
+	const char *program;      /* NULL: none */
+	const char *mail;         /* who gets mail; NULL: nobody */
+	const char *sendmail;
+	struct sy_msec fold;      /* repeats within it are told together */
+	struct sy_msec timeout;   /* of the program */
+};
+
 struct console_users;
 
 /* All targets of a service in turn, NULL at the end: its own pool, those that the protocol's rows
@@ -211,6 +220,7 @@ struct global_settings {
 	uint32_t worker_connections; /* of one worker, at most */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct console_settings console;
+	struct notify_settings notify;
 	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 

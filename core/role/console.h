@@ -99,6 +99,7 @@ struct console {
 	struct text *streamed;    /* a ring of STREAM_EVENTS */
 	struct access *access;    /* access.h */
 	struct trial_watch trial;
+	struct notify *notify;    /* console_notify.c */
 };
 
 struct request {
@@ -201,6 +202,12 @@ void view_beat(struct console *console);
 void trial_begin(struct console *console); /* a reload for a trial is asked for: this is what was before */
 void trial_until(struct console *console, uint64_t until_wall_ms);
 void trial_beat(struct console *console);
+
+/* console_notify.c: who is told, and of what (notify { }). */
+struct notify *notify_new(void);
+void notify_switched(struct console *console);
+void notify_beat(struct console *console);
+void notify_stop(struct console *console);
 
 /* console_events.c */
 __attribute__((format(printf, 2, 3))) void event_add(struct console *console, const char *format, ...);

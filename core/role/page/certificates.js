@@ -16,7 +16,7 @@ export class Certificates {
 		this.search = '';
 		this.list = [];
 		this.count = el('p', { class: 'note', role: 'status' });
-		this.live = el('div', { class: 'wide' });
+		this.live = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Certificates' });
 		this.node = el('div', {}, this.count, this.live);
 	}
 

@@ -56,7 +56,7 @@ export class Machines {
 		this.sort = this.sorts[0];
 		this.search = '';
 		this.count = el('p', { class: 'note', role: 'status' });
-		this.place = el('div', { class: 'wide' });
+		this.place = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Servers and services' });
 		this.end = el('div', { class: 'end' });
 		this.node = el('div', {}, this.count, this.place, this.end);
 		this.shown = CHUNK;

@@ -109,7 +109,7 @@ class Detail {
 		this.rows = service.seats.map((seat) => new SeatRow(seat));
 		this.why = el('p', { class: 'reason' });
 		this.reasons = el('div', { class: 'endings' });
-		this.figures = el('div', { class: 'wide' });
+		this.figures = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Figures of the protocol' });
 		this.charts = charts(service.name);
 		const facts = [['Addresses', service.listeners.join('  ')], ['Pool', service.pool + (service.sorry ? `, sorry ${service.sorry}` : '')],
 			['Protocol', service.protocol], ['Scheduler', service.scheduler], ['Persistence', service.persistence || 'none'],
