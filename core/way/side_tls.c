@@ -94,6 +94,20 @@ tls_serve(struct side_tls *tls, char *to, size_t size)
 	return n;
 }
 
+/* A client's handshake is under way from its first byte on: who says nothing costs next to nothing,
+ * and shall not keep others out. */
+static void
+tls_count(struct side_tls *tls, bool begun)
+{
+	struct way *way = tls->way;
+
+	if (begun == tls->counted || (begun && !SSL_is_server(tls->ssl)))
+		return;
+	tls->counted = begun;
+	way->handshakes += begun ? 1 : -1u;
+	accept_handshakes(way);
+}
+
 /* Fills the worker's buffer. As recv(). */
 static ssize_t
 tls_recv(struct side_tls *tls)
@@ -118,6 +132,8 @@ tls_recv(struct side_tls *tls)
 		way->records.owner = tls;
 		way->records.at = way->records.bytes;
 		way->records.len = (size_t)n;
+		if (!tls->secured)
+			tls_count(tls, true);
 	}
 	return n;
 }
@@ -291,6 +307,7 @@ tls_note(struct side_tls *tls)
 	size_t n = SSL_is_server(tls->ssl) ? tls_sni(tls->ssl, sni, sizeof(sni)) : 0;
 
 	tls->secured = true;
+	tls_count(tls, false);
 	tls->version = SSL_get_version(tls->ssl);
 	tls->cipher = SSL_get_cipher_name(tls->ssl);
 	tls->resumed = SSL_session_reused(tls->ssl);
@@ -479,6 +496,7 @@ side_tls_drop(struct side *side, bool orderly)
 	side->tls = NULL;
 	if (way->records.owner == tls)
 		way->records.owner = NULL;
+	tls_count(tls, false);
 	if (tls->raw)
 		chunk_give(way->chunks, tls->raw);
 	if (tls->ssl) {

@@ -26,6 +26,7 @@ struct side_tls {
 	int16_t error;            /* errno of the socket behind a failure */
 	bool readable;            /* the socket may have more */
 	bool ended;               /* the socket has no more */
+	bool counted;             /* among way.handshakes */
 	bool secured;             /* the handshake is done: version, cipher, resumed, sni are known */
 	bool resumed;
 	bool read_wants_write, write_wants_read;

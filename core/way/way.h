@@ -175,6 +175,9 @@ struct way {
 	} records;
 	struct tls_shared *tls;   /* made when first wanted */
 	struct slab *tls_slab;
+	uint32_t handshakes;      /* of clients, that have begun and are not done */
+	uint32_t most_handshakes;
+	bool busy;                /* with so many that the doors with TLS are shut */
 	char subject[1024];       /* of the connection in hand, see side_tls_facts() */
 	struct chunk_pool *chunks;
 	struct pipe_pool *pipes;
@@ -264,6 +267,8 @@ void accept_switched(struct way *way, struct generation *old);
 void accept_stop(struct way *way);
 /* A connection ended: the worker may have room again. */
 void accept_resume(struct way *way);
+/* The number of handshakes has changed: doors with TLS are shut, or opened again. */
+void accept_handshakes(struct way *way);
 
 /* pick.c: by the operator's word or its own, the server wants no more than what it has. */
 bool pick_drains(struct board *board, const struct seat *seat);
