@@ -192,6 +192,7 @@ struct conf {
 	enum sy_probe_what first;
 	const char *send, *expect, *const *argv;
 	bool deaf;
+	uint32_t repeat_ms, local_port;
 };
 
 struct state {
@@ -284,7 +285,8 @@ ask(struct outcome *outcome, enum sy_transport transport, struct sy_addr to, con
     uint64_t timeout_ms)
 {
 	*outcome = (struct outcome){
-		.plan = { .transport = transport },
+		.plan = { .transport = transport, .repeat_ms = conf->repeat_ms,
+		          .local_port = conf->local_port },
 		.question = { .ops = conf->deaf ? &deaf : &talker, .conf = conf, .to = to,
 		              .service = "web", .server = "s1", .timeout_ms = timeout_ms },
 		.started = (double)clock_us() / 1e6,
@@ -484,6 +486,42 @@ test_udp(void)
 	outcome = once(SY_OVER_UDP, at(port), &asks, 2000);
 	judged(outcome, SY_PROBE_DOWN, "port unreachable", "udp: an ICMP error");
 	ok(outcome->took < 1, "  and that is known at once");
+}
+
+/* The server answers the third datagram only, and with the port that all three came from. */
+static void
+test_udp_again(void)
+{
+	struct conf asks = { .first = SY_PROBE_SEND, .send = "ping", .expect = "pong", .repeat_ms = 50 };
+	struct outcome *outcome;
+	uint16_t port, from;
+	pid_t pid;
+	int fd = listen_on(SOCK_DGRAM, 0, &port);
+	int other = listen_on(SOCK_DGRAM, 0, &from);
+
+	/* Free from here on, more or less. */
+	close(other);
+	asks.local_port = from;
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0)
+		for (unsigned n = 1, right = 0;; n++) {
+			struct sockaddr_in name;
+			socklen_t len = sizeof(name);
+			char bytes[64];
+
+			if (recvfrom(fd, bytes, sizeof(bytes), 0, (struct sockaddr *)&name, &len) < 0)
+				_exit(1);
+			right += ntohs(name.sin_port) == from;
+			if (n == 3)
+				sendto(fd, right == 3 ? "pong" : "late", 4, 0, (struct sockaddr *)&name, len);
+		}
+	outcome = once(SY_OVER_UDP, at(port), &asks, 20000);
+	judged(outcome, SY_PROBE_UP, "pong", "udp: asked three times, from the port that was wanted");
+	ok(outcome->took >= 0.14, "  after 50 and 100 ms");
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(fd);
 }
 
 static void
@@ -754,6 +792,7 @@ main(void)
 	test_ends();
 	test_misbehaviour();
 	test_udp();
+	test_udp_again();
 	test_most();
 	test_stall();
 	test_abandon();

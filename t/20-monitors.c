@@ -4,6 +4,7 @@
 #include "module.h"
 
 #include "api/monitor.h"
+#include "base/clock.h"
 
 static struct arena *arena;
 
@@ -70,6 +71,21 @@ static const struct {
 	{ "http", "status 100-299;", "status" },
 	{ "http", "status 2xx;", "status" },
 	{ "http", "method POST;", "method" },
+	{ "http", "match '(a';", "match: missing closing parenthesis, at character 3 of the pattern" },
+	{ "http", "match '';", "match: between 1 and 1024" },
+	{ "http", "match a; method HEAD;", "match: the answer to HEAD has no page" },
+	{ "http", "header X;", "header needs value" },
+	{ "http", "header X a b;", "header: unexpected b; what is written there is header NAME VALUE" },
+	{ "http", "header Host a;", "Host is written by the monitor itself; host sets it" },
+	{ "http", "header Connection a;", "Connection is written by the monitor itself" },
+	{ "http", "header 'X Y' a;", "is no name of a field" },
+	{ "http", "header X 'a\nb';", "holds a control character" },
+	{ "https", "ca /etc/hostname;", "verify" },
+	{ "https", "key /etc/hostname;", "no certificate" },
+	{ "https", "verify on;", "verify on needs a name" },
+	{ "https", "versions TLSv1.2 SSLv3;", "versions SSLv3: TLSv1.0" },
+	{ "https", "versions TLSv1.1 TLSv1.3;", "those between the oldest and the newest" },
+	{ "https", "path x;", "does not begin with /" },
 };
 
 static void
@@ -87,8 +103,8 @@ test_settings(void)
 	strcat(text, "';");
 	module_use(arena, SY_MONITOR, "tcp", text, problems, sizeof(problems));
 	has_str(problems, "more than 512 bytes", "tcp: too much to send");
-	for (size_t i = 0; i < 5; i++) {
-		static const char *const names[] = { "tcp", "tls", "icmp", "exec", "http" };
+	for (size_t i = 0; i < 6; i++) {
+		static const char *const names[] = { "tcp", "tls", "icmp", "exec", "http", "https" };
 		const struct sy_module *module = module_of(SY_MONITOR, names[i]);
 		const struct sy_monitor *ops = module->ops;
 
@@ -212,6 +228,23 @@ static const struct {
 	{ "contains abcabd;", HEAD "\r\nabcabcabd", false,
 	  "up: status 200, the page contains what it should" },
 	{ "method HEAD;", HEAD "Content-Length: 500\r\n\r\n", false, "up: status 200" },
+	/* patterns */
+	{ "match '^200 OK';", HEAD "Content-Length: 22\r\n\r\n200 OK<br/>FE1.EX.NET\n", false,
+	  "up: status 200, the page matches" },
+	{ "match '(?i)fe\\d+\\.ex';", HEAD "Transfer-Encoding: chunked\r\n\r\n2\r\nFE\r\n5\r\n1.EX.\r\n0\r\n\r\n",
+	  false, "up: status 200, the page matches" },
+	{ "match 'a$';", HEAD "Content-Length: 2\r\n\r\na", false, "wait" },
+	{ "match a;", HEAD "\r\nba", false, "wait" },
+	{ "match a;", HEAD "\r\nba", true, "up: status 200, the page matches" },
+	{ "match c;", HEAD "\r\nba", true, "down: status 200, but the page does not match \"c\"" },
+	{ "match '^$';", HEAD "Content-Length: 0\r\n\r\n", false, "up: status 200, the page matches" },
+	{ "match a;", HEAD "Transfer-Encoding: chunked\r\n\r\nzz\r\n", false,
+	  "down: status 200, but the chunks of the page make no sense" },
+	{ "match a; contains b;", HEAD "Content-Length: 2\r\n\r\nab", false, "up: status 200, the page matches" },
+	{ "match a; contains c;", HEAD "Content-Length: 2\r\n\r\nab", false,
+	  "down: status 200, but the page does not contain \"c\"" },
+	{ "match c; contains b;", HEAD "Content-Length: 2\r\n\r\nab", false,
+	  "down: status 200, but the page does not match \"c\"" },
 };
 
 /* What was judged must not depend on where the segments ended: no prefix may give another verdict,
@@ -274,6 +307,55 @@ test_http(void)
 	run = run_of("http", "contains b;");
 	step = run.ops->data(run.used.conf, run.state, &run.probe, sy_span(long_head, 70000), false);
 	has_str(told(&step), "does not contain", "http: only 64 KiB of a page are searched");
+}
+
+/* Patterns that would take for ever, or seconds at least, on 64 KiB. */
+static void
+test_http_hard(void)
+{
+	static const struct {
+		const char *pattern;
+		bool hard;
+	} cases[] = {
+		{ "(a+)+b", true }, { "(a|aa)+$x", true }, { "(a*)*(a*)*(a*)*!", true }, { "a*a*a*a*b", true },
+		{ "\\w*!", true }, { ".*?.*?.*?!", true }, { "(?=(a+))a*b\\1", true }, { "(?:a|b)*?!", true },
+		{ "x*y*z*a$", false }, { "a{60000}", false }, { "healthy", false }, { "^a+$", false },
+	};
+	char *page = arena_alloc(arena, 66000);
+	size_t len = (size_t)sprintf(page, HEAD "\r\n");
+
+	memset(page + len, 'a', 65536);
+	len += 65536;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct run run = run_of("http", arena_printf(arena, "match '%s';", cases[i].pattern));
+		uint64_t from = clock_us(), took;
+		struct sy_probe_step step = run.ops->data(run.used.conf, run.state, &run.probe,
+		                                          sy_span(page, len), true);
+
+		took = (clock_us() - from) / 1000;
+		ok((strstr(told(&step), "takes too long") != NULL) == cases[i].hard, "http: %s on 64 KiB: %s (%u ms)",
+		   cases[i].pattern, told(&step), (unsigned)took);
+		ok(took < 5000, "http: and it takes no seconds, even here");
+		run.used.module->release(run.used.conf);
+	}
+}
+
+static void
+test_http_headers(void)
+{
+	struct run run = run_of("http", "header X-Probe 'yes please'; header user-agent me; header accept text/html;");
+	struct sy_probe_step step = run.ops->start(run.used.conf, run.state, &run.probe);
+	char settings[8192], *to = settings;
+
+	is_str((char *)memcpy(arena_alloc(arena, step.bytes.len + 1), step.bytes.at, step.bytes.len),
+	       "GET / HTTP/1.1\r\nHost: 192.0.2.7:8080\r\nX-Probe: yes please\r\nuser-agent: me\r\n"
+	       "accept: text/html\r\nConnection: close\r\n\r\n", "http: fields of the operator's own");
+	for (unsigned i = 0; i < 51; i++)
+		to += sprintf(to, "header X%u %070u;", i, i);
+	run = run_of("http", arena_printf(arena, "%s path /%01000u; host %0255u;", settings, 1, 1));
+	step = run.ops->start(run.used.conf, run.state, &run.probe);
+	ok(step.bytes.len > 5000 && memcmp(step.bytes.at + step.bytes.len - 23, "\r\nConnection: close\r\n\r\n", 23) == 0,
+	   "http: the largest request is whole");
 }
 
 /* ---- tls ---- */
@@ -407,6 +489,8 @@ main(void)
 	test_settings();
 	test_tcp();
 	test_http();
+	test_http_hard();
+	test_http_headers();
 	test_tls();
 	test_icmp();
 	test_exec();

@@ -2,6 +2,7 @@
  * are RFC 5769's, and others that real peers accept. */
 #include "tap.h"
 
+#include "modules/monitor/turn/build.h"
 #include "modules/protocol/turn/stream.h"
 
 #define TID "2112a4420102030405060708090a0b0c"
@@ -69,9 +70,19 @@ read_fine(const char *digits, const char *name)
 	return message;
 }
 
+static bool
+verifies(const char *digits, struct sy_span key)
+{
+	struct stun message;
+	struct sy_span in = hex(digits);
+
+	return stun_read(in, &message) == STUN_FINE && build_verify(in, &message, key);
+}
+
 static void
 test_rfc_5769(void)
 {
+	uint8_t key[BUILD_KEY];
 	static const char request[] = "000100582112a442b7e7a701bc34d686fa87dfae"
 		"802200105354554e207465737420636c69656e74" "002400046e0001ff" "80290008932ff9b151263b36"
 		"000600096576746a3a68367659202020" "000800149aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a2"
@@ -98,9 +109,59 @@ test_rfc_5769(void)
 	is_uint(message.user.len, 18, "six characters of three bytes");
 	is_uint(message.realm.len, 11, "realm");
 	is_uint(message.nonce.len, 28, "nonce");
+	for (unsigned i = 0; i < 3; i++)
+		ok(verifies(i == 0 ? request : i == 1 ? answer4 : answer6,
+		            sy_span_text("VOkJxbRl1RmTxUk/WvJxBt")), "integrity of 2.%u", i + 1);
+	ok(build_key(sy_span_text("\xe3\x83\x9e\xe3\x83\x88\xe3\x83\xaa\xe3\x83\x83\xe3\x82\xaf"
+	                          "\xe3\x82\xb9"), sy_span_text("example.org"),
+	             sy_span_text("TheMatrIX"), key) && verifies(long_term, sy_span(key, BUILD_KEY)),
+	   "integrity of 2.4, long-term credentials");
 	hex(request);
 	bytes[30] ^= 1;
 	is_int(stun_read(sy_span(bytes, 108), &message), STUN_FINGERPRINT, "a changed bit is seen");
+}
+
+/* What is made is what is in the vectors; and what is made in Microsoft's dialect can be verified. */
+static void
+test_made(void)
+{
+	static const uint8_t tid[STUN_TID] = { 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+	static const struct sy_addr peer = { .ip = { 192, 0, 2, 150 }, .port = 32102, .family = SY_IPV4 };
+	static const char wanted[] = "00030058" TID "001900041100000000060005616c6963650000000014000b6578616d"
+		"706c652e6f7267000015001031366164363030396232636663383338000800144b86f6b6542ff0494ffb404de7"
+		"9ec51461ad625d80280004565d5c3d";
+	struct build build;
+	struct stun message;
+	struct sy_span made, is;
+	uint8_t key[BUILD_KEY];
+
+	ok(build_key(sy_span_text("alice"), sy_span_text("example.org"), sy_span_text("s3cret"), key) &&
+	   memcmp(key, hex("8b83b40c22906c0c67a3c5bcc491bc14").at, BUILD_KEY) == 0, "key of alice");
+	build_begin(&build, STUN_RFC, false, 0x0003, tid);
+	build_number(&build, 0x0019, UINT32_C(17) << 24);
+	build_bytes(&build, 0x0006, sy_span_text("alice"));
+	build_bytes(&build, 0x0014, sy_span_text("example.org"));
+	build_bytes(&build, 0x0015, sy_span_text("16ad6009b2cfc838"));
+	build_integrity(&build, sy_span(key, BUILD_KEY));
+	made = build_end(&build);
+	is = hex(wanted);
+	ok(made.len == is.len && memcmp(made.at, is.at, is.len) == 0, "an Allocate is made to the byte");
+	build_begin(&build, STUN_RFC, false, 0x0009, tid);
+	build_address(&build, 0x0012, &peer);
+	made = build_end(&build);
+	is = hex("0012000800015c74e112a6d4");
+	ok(memcmp(made.at + STUN_HEADER, is.at, is.len) == 0, "an address, XORed");
+	/* Its transactions have no cookie in front. */
+	build_begin(&build, STUN_MS, true, 0x0003, (const uint8_t *)"0123456789abcdef");
+	build_bytes(&build, 0x0006, sy_span_text("binary"));
+	build_integrity(&build, sy_span(key, BUILD_KEY));
+	made = build_end(&build);
+	ok(made.at[0] == MS_FRAME_CONTROL && stun_16(made.at + 2) == made.len - MS_FRAME, "framed");
+	made = sy_span(made.at + MS_FRAME, made.len - MS_FRAME);
+	ok(stun_read(made, &message) == STUN_FINE && message.dialect == STUN_MS &&
+	   build_verify(made, &message, sy_span(key, BUILD_KEY)), "Microsoft's integrity verifies");
+	build.bytes[MS_FRAME + 33] ^= 1;
+	ok(!build_verify(made, &message, sy_span(key, BUILD_KEY)), "and does not when a bit is changed");
 }
 
 static void
@@ -128,6 +189,7 @@ test_vectors(void)
 	                    "2e6f7267000015001031366164363030396232636663383338000800144b86f6b6542ff049"
 	                    "4ffb404de79ec51461ad625d80280004565d5c3d", "Allocate with credentials");
 	ok(message.integrity_at == 76 && message.user.len == 5, "they are found");
+	test_made();
 	message = read_fine(MS_ALLOCATE, "Microsoft's Allocate");
 	ok(message.dialect == STUN_MS && message.method == STUN_ALLOCATE, "in its dialect");
 	message = read_fine(MS_CHALLENGE, "Microsoft's 401");

@@ -179,10 +179,17 @@ subtest 'a server that drains' => sub {
 	ok($early->allocate, 'and so is that of the early client');
 	is(allocations($other), $has + 11, 'which leaves the server that drains');
 	is(allocations($on), $had, 'that one keeps what it has');
+	my ($seat) = grep { $_->{name} eq $on } @{ service()->{servers} };
+	is($seat->{load}, $had, 'the API says how many are left');
+	cmp_ok(abs($seat->{until} / 1000 - time - 600), '<', 60, 'and that the last one ends in ten minutes at the latest');
+	like($sy->ctl('services'), qr/$had allocations left, the last one ends in \S+.* at the latest/, 'steelyardctl services');
+	like($sy->ctl('servers'), qr/drain: $had allocations left/, 'steelyardctl servers');
 	my @lost = grep { !($_->refresh(600) && $_->channel('still')) } @crowd;
 	is(scalar @lost, 0, 'the 200 go on there: refreshes and media');
 	$_->refresh(0) for @crowd, @new, $early;
 	count_is(0, 'in the end none is left');
+	($seat) = grep { $_->{name} eq $on } @{ service()->{servers} };
+	is_deeply([@$seat{qw(load until)}], [0, 0], 'and the forecast says so');
 	is($sy->ctl('enable', $on) =~ /error/i ? 1 : 0, 0, 'enabled again');
 };
 

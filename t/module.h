@@ -42,6 +42,16 @@ module_of(enum sy_kind kind, const char *name)
 	return module;
 }
 
+/* Tests have no pools: "p3" has the index 3. */
+TAP_UNUSED static uint32_t
+module_pool(void *context, const struct node *at, const char *name)
+{
+	size_t digit = strcspn(name, "0123456789");
+
+	(void)context, (void)at;
+	return name[digit] ? (uint32_t)atoi(name + digit) : 1;
+}
+
 /* Settings as in a block of the configuration, "mask4 24; timeout 5m;"; what was wrong with them
  * goes to `problems` if that is not NULL, else ends the test. */
 TAP_UNUSED static struct used
@@ -53,6 +63,7 @@ module_use(struct arena *arena, enum sy_kind kind, const char *name, const char 
 	struct complaints complaints = { .errors = 0 };
 	struct sy_err err = { "" };
 	struct rows_into into = { .rows = module->rows };
+	const struct rows_pools pools = { module_pool, NULL };
 	char *text = arena_printf(arena, "%s { %s }", name, settings);
 	struct node *root;
 
@@ -63,7 +74,7 @@ module_use(struct arena *arena, enum sy_kind kind, const char *name, const char 
 	root = parse_bytes(arena, "test", sy_span_text(text), &complaints);
 	into.conf = used.conf = arena_alloc(arena, module->conf_size);
 	if (!complaints.errors)
-		rows_bind(arena, root->children, 0, &into, 1, NULL, &complaints);
+		rows_bind_pools(arena, root->children, 0, &into, 1, NULL, &pools, &complaints);
 	if (!complaints.errors && module->check && module->check(used.conf, &err) != 0)
 		complain(&complaints, root->children, "%s", err.text);
 	if (complaints.errors && !problems)

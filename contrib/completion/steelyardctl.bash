@@ -32,6 +32,7 @@ _steelyardctl() {
 		COMPREPLY=($(compgen -W "$(_steelyardctl_names servers)" -- "$cur")) ;;
 	persistence) COMPREPLY=($(compgen -W "list clear" -- "$cur")) ;;
 	template) COMPREPLY=($(compgen -W "list show $(steelyardctl template list 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
+	import) COMPREPLY=($(compgen -W "haproxy loadmaster" -f -- "$cur")) ;;
 	show) COMPREPLY=($(compgen -W "config" -- "$cur")) ;;
 	stop) COMPREPLY=($(compgen -W "graceful now" -- "$cur")) ;;
 	log-level) COMPREPLY=($(compgen -W "err warn info debug" -- "$cur")) ;;

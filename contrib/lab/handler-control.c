@@ -9,6 +9,7 @@
  *	shut WHAT        the port is closed, its connections live on
  *	mute WHAT        connections are accepted and never answered: a hang
  *	refuse WHAT      connections are accepted and reset
+ *	drain WHAT       a registrar takes nothing new (handler-sip.c)
  *	reset WHAT       connections are reset once, the port stays open
  *	stop             ends the process gracefully, as SIGTERM does
  */
@@ -70,7 +71,8 @@ static const struct control_command control_commands[] = {
     {"status", control_status, 0},         {"up", control_mode, LISTENER_UP},
     {"down", control_mode, LISTENER_DOWN}, {"shut", control_mode, LISTENER_SHUT},
     {"mute", control_mode, LISTENER_MUTE}, {"refuse", control_mode, LISTENER_REFUSE},
-    {"reset", control_reset, 0},           {NULL, NULL, 0},
+    {"drain", control_mode, LISTENER_DRAIN}, {"reset", control_reset, 0},
+    {NULL, NULL, 0},
 };
 
 /* Runs the command on each port that is meant; the number of them, or -1 and err. */
@@ -117,7 +119,7 @@ control_run(struct lab *lab, int count, char **words, struct lab_buf *out, struc
 	if (!command->name)
 		return err_set(err,
 			       "\"%s\" is not a command: status, up, down, shut, mute, "
-			       "refuse, reset or stop",
+			       "refuse, drain, reset or stop",
 			       words[0]);
 	if (count == 1 && command->run != control_status)
 		return err_set(err, "%s needs the name of a server, or *", words[0]);

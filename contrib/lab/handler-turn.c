@@ -320,7 +320,7 @@ turn_allocated(struct turn_relay *relay, const struct stun *message, uint32_t li
 	build_address(&build, 0x0001, &relay->addr);
 	turn_mapped(&build, &relay->client);
 	build_bytes(&build, 0x8050, sy_span(sequence, sizeof(sequence)));
-	build_integrity(&build, key);
+	build_integrity(&build, sy_span(key, BUILD_KEY));
 	turn_reply(&relay->client, &build);
 }
 
@@ -332,7 +332,7 @@ turn_allocate(const struct turn_client *client, const struct stun *message, stru
 	uint32_t lifetime = TURN_LIFETIME;
 	uint8_t key[BUILD_KEY];
 
-	if (!turn_keyed(key) || !message->integrity_at || !build_verify(in, message, key)) {
+	if (!turn_keyed(key) || !message->integrity_at || !build_verify(in, message, sy_span(key, BUILD_KEY))) {
 		turn_challenge(client, message);
 		return;
 	}
@@ -362,7 +362,7 @@ turn_activate(const struct turn_client *client, const struct stun *message)
 		return;
 	relay->active = message->peer;
 	build_begin(&build, STUN_MS, false, 0x0106, message->tid);
-	build_integrity(&build, key);
+	build_integrity(&build, sy_span(key, BUILD_KEY));
 	turn_reply(client, &build);
 }
 

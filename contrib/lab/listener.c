@@ -20,7 +20,7 @@ static const double listener_rest = 0.1; /* seconds without accepting when descr
 const char *
 listener_mode_name(enum listener_mode mode)
 {
-	static const char *const names[] = {"up", "down", "shut", "mute", "refuse"};
+	static const char *const names[] = {"up", "down", "shut", "mute", "refuse", "drain"};
 
 	return names[mode];
 }

@@ -52,7 +52,8 @@ struct lab_handler {
 			 const struct lab_addr *peer, struct lab_buf *answer);
 };
 
-extern const struct lab_handler handler_say, handler_web, handler_turn, handler_control;
+extern const struct lab_handler handler_say, handler_sip, handler_web, handler_turn,
+    handler_control;
 
 enum {
 	SAY_STATE_SIZE = 96, /* of handler-say.c, for handlers that pass on to it */
@@ -100,6 +101,7 @@ enum listener_mode {
 	LISTENER_SHUT,   /* closed, but what is connected is served on */
 	LISTENER_MUTE,   /* accepts, takes everything, answers nothing */
 	LISTENER_REFUSE, /* accepts and resets */
+	LISTENER_DRAIN,  /* serves on, and the registrar takes nothing new */
 };
 
 struct lab_listener {

@@ -8,7 +8,7 @@
 
 /* A Front End pool whose balancer carries everything. */
 static const struct lab_service service_front_end[] = {
-    {"sip", 5061, LAB_TLS, SERVICE_ASKS, &handler_say},
+    {"sip", 5061, LAB_TLS, SERVICE_ASKS, &handler_sip},
     {"focus", 444, LAB_TLS, SERVICE_ASKS, &handler_say},
     {"dcom", 135, LAB_TCP, 0, &handler_say},
     {"web-int", 443, LAB_TLS, 0, &handler_web},
@@ -16,7 +16,7 @@ static const struct lab_service service_front_end[] = {
     {"web-ext", 4443, LAB_TLS, 0, &handler_web},
     {"web-ext-clear", 8080, LAB_TCP, 0, &handler_web},
     {"cac", 448, LAB_TCP, SERVICE_OPTIONAL, &handler_say},
-    {"sip-clear", 5060, LAB_TCP, 0, &handler_say},
+    {"sip-clear", 5060, LAB_TCP, 0, &handler_sip},
     {"app-sharing", 5065, LAB_TCP, 0, &handler_say},
     {"mediation-tls", 5067, LAB_TLS, 0, &handler_say},
     {"mediation", 5068, LAB_TCP, 0, &handler_say},
@@ -72,7 +72,9 @@ static const struct lab_role service_roles[] = {
     {"edge-av", service_av_names, service_edge_av, COUNT(service_edge_av), false},
 };
 
-static const struct lab_handler *const service_handlers[] = {&handler_say, &handler_web, &handler_turn};
+static const struct lab_handler *const service_handlers[] = {
+    &handler_say, &handler_sip, &handler_web, &handler_turn,
+};
 
 const struct lab_role *
 service_role(const char *name)
@@ -106,7 +108,7 @@ service_set_handler(struct lab_service *service, const char *name, struct lab_er
 			return err_set(err, "the handler %s does not speak UDP", name);
 		return 0;
 	}
-	return err_set(err, "\"%s\" is not a handler: say, web or turn", name);
+	return err_set(err, "\"%s\" is not a handler: say, sip, web or turn", name);
 }
 
 /* Reads "port/transport" with an optional ":handler" and "+mutual" or "+asks". */

@@ -74,6 +74,7 @@ struct sy_probe_plan {
 	bool tls_verify;
 	struct sy_span tls_certificate, tls_key; /* client certificate, PEM; len 0: none */
 	const char *tls_alpn;         /* NULL: none */
+	struct sy_list tls_versions;  /* "TLSv1.2" and the like, from the oldest to the newest to offer; n 0: all */
 };
 
 struct sy_monitor {

@@ -59,6 +59,7 @@ struct sy_verdict {
 	struct sy_span bytes;     /* EMIT, CLOSE, LEARN: borrowed from the session's memory, or from `in` */
 	const char *reason;       /* CLOSE: words for the operator, a constant string */
 	bool spent;               /* END */
+	uint32_t relieve_ms;      /* as sy_packet_verdict.relieve_ms, with any of them */
 };
 
 /* Numbers that a protocol keeps for its operators: shown by steelyardctl, the page, the API and the
@@ -101,6 +102,7 @@ struct sy_session {
 	bool draining;            /* the server wants no more than what it has */
 	/* By the module: */
 	bool busy;                /* something is under way that a gentle drain waits for */
+	uint64_t until_ms;        /* busy, but not longer than until then (as now_ms); 0: nobody knows */
 	/* What this session has of each gauge now. The core carries differences to the board, and takes
 	 * all back when the session ends or its server changes. */
 	int32_t gauge[SY_GAUGES];

@@ -4,6 +4,8 @@
 #ifndef CONF_CONFIG_H
 #define CONF_CONFIG_H
 
+#include <string.h>
+
 #include "api/addr.h"
 #include "api/monitor.h"
 #include "api/persistence.h"
@@ -80,6 +82,8 @@ struct service_settings {
 	struct sy_msec connect_timeout;
 	struct sy_msec greet_timeout;     /* for the PROXY header, the protocol's first bytes */
 	struct sy_msec drain_timeout;     /* of a removed service, then reset; 0: no end */
+	uint32_t server_idle_connections; /* to each server, of each worker; 0: none is shared */
+	struct sy_msec server_idle_timeout;
 	uint32_t tries;                   /* servers tried for one exchange, at most */
 	uint32_t max_connections;         /* 0: no limit */
 	uint32_t max_connections_per_source;
@@ -98,6 +102,7 @@ struct monitor_settings {                 /* core's rows in every monitor block 
 	uint32_t rise, fall;
 	uint32_t port;                    /* 0: the server's port in the service */
 	struct sy_addr address;           /* another machine; family SY_NO_ADDR: the server */
+	struct sy_list pools;             /* whose servers it asks; n 0: all of the service's */
 };
 
 struct monitor {
@@ -239,6 +244,18 @@ void config_release(struct config *config);
 
 const struct listener *config_listener(const struct config *config, uint64_t id);
 const struct service *config_service(const struct config *config, const char *name);
+/* Whether the monitor asks the servers of that target. */
+static inline bool
+monitor_asks(const struct monitor *monitor, const struct target *target)
+{
+	const struct sy_list *pools = &monitor->settings.pools;
+
+	for (uint32_t i = 0; i < pools->n; i++)
+		if (strcmp(pools->at[i], target->pool->name) == 0)
+			return true;
+	return pools->n == 0;
+}
+
 /* The port to connect to: the server's, else the target's, else the pool's, else the port that the
  * client used. */
 static inline uint16_t

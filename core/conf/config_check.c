@@ -172,6 +172,27 @@ check_numbers(struct binder *binder, const struct service *service)
 		    check_place(service, "max-rate")->file, check_place(service, "max-rate")->line);
 }
 
+/* A pool that a monitor names must be one that the service uses. */
+static void
+check_monitor_pools(struct binder *binder, const struct service *service)
+{
+	for (uint32_t i = 0; i < service->n_monitors; i++) {
+		const struct sy_list *pools = &service->monitors[i].settings.pools;
+
+		for (uint32_t k = 0; k < pools->n; k++) {
+			const struct target *target;
+			bool used = false;
+
+			for (uint32_t t = 0; !used && (target = service_target(service, t)); t++)
+				used = target->pool && strcmp(target->pool->name, pools->at[k]) == 0;
+			if (!used)
+				complain(binder->complaints, service->monitors[i].use.node,
+					 "pools: virtual-service %s does not use a pool %s", service->name,
+					 pools->at[k]);
+		}
+	}
+}
+
 static void
 check_monitors(struct binder *binder, const struct service *service)
 {
@@ -224,6 +245,7 @@ bind_check_service(struct binder *binder, const struct service *service)
 	check_families(binder, service);
 	check_numbers(binder, service);
 	check_monitors(binder, service);
+	check_monitor_pools(binder, service);
 	check_persistence(binder, service);
 	lint_check_statements(binder, service);
 }

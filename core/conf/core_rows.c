@@ -185,6 +185,17 @@ const struct sy_row service_rows[] = {
 	SERVICE(drain_timeout, "drain-timeout", .max = 30 * SY_DAY, .preset = "0",
 		.doc = "How long the connections of a service that a reload took away may go on; "
 		       "0: as long as they like."),
+	SERVICE(server_idle_connections, "server-idle-connections", .max = 65536, .preset = "32",
+		.doc = "Connections to each server that a worker keeps for the next exchange, of "
+		       "whichever client, with protocols that allow it; the oldest goes when there "
+		       "are more. 0: connections to servers belong to one client. With snat off or "
+		       "send-proxy they always do."),
+	SERVICE(server_idle_timeout, "server-idle-timeout", .min = SY_SECOND, .max = SY_DAY,
+		.preset = "60s",
+		.doc = "How long such a connection waits for an exchange. It should be less than "
+		       "the servers' own keep-alive timeout (IIS has 120s, nginx 75s, Apache 5s): "
+		       "the longer of the two decides how often a request meets a closing "
+		       "connection and has to be sent again."),
 	SERVICE(tries, "tries", .min = 1, .max = 8, .preset = "3",
 		.doc = "Servers that are tried for one exchange, at most."),
 	SERVICE(minimum_up, "minimum-up", .min = 1, .max = 65535, .preset = "1",
@@ -221,8 +232,8 @@ const struct sy_row service_rows[] = {
 		.doc = "What the service is for, so that settings that do not suit it are found when the "
 		       "file is loaded; traffic is not touched by it."),
 	SERVICE(names, "names",
-		.doc = "Names that clients know the service by; with a role it is a finding when no "
-		       "certificate of its listeners holds one of them."),
+		.doc = "Names that clients know the service by; it is a finding when no certificate "
+		       "of its listeners holds one of them."),
 	SY_ROW_END
 };
 
@@ -273,6 +284,9 @@ const struct sy_row monitor_rows[] = {
 		.doc = "Port to ask, when it is not the one that the service uses."),
 	MONITOR(address, "address", .flags = SY_NO_PORT,
 		.doc = "Machine to ask instead of the server."),
+	MONITOR(pools, "pools",
+		.doc = "Pools whose servers are asked, for a service that has several; all of them when not "
+		       "given. Servers that no monitor asks count as up."),
 	SY_ROW_END
 };
 

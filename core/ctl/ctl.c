@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "ctl/ctl_do.h"
 #include "ctl/ctl_show.h"
+#include "ctl/import.h"
 
 /* POSTs `body` (freed here) and prints the message of the answer. */
 static int
@@ -167,6 +168,8 @@ const struct command ctl_commands[] = {
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
 	{ "stop", "[graceful|now]", "ends the daemon", ctl_stop, 0, 1 },
+	{ "import", "haproxy|loadmaster FILE [FOLDER]", "another balancer's configuration, as files for conf.d",
+	  ctl_import, 2, 3 },
 	{ "passwd", "NAME [look|operate]", "a line for the console's users file", ctl_passwd, 1, 2 },
 	{ "template", "list|show NAME", "ready-made templates, and what they do; --templates", ctl_template,
 	  1, 2 },

@@ -109,6 +109,22 @@ show_figures(const char *who, const json_t *figures)
 		printf("\n");
 }
 
+/* Of a server that drains: "12 allocations left, the last one ends in 8m 20s at the latest". */
+static const char *
+forecast_text(const json_t *seat, json_int_t now, char *out, size_t size)
+{
+	json_int_t until = number_of(seat, "until");
+	char time[DURATION_TEXT_SIZE];
+
+	if (strncmp(text_of(seat, "state"), "drain", 5) != 0 || !json_object_get(seat, "load_unit"))
+		return NULL;
+	snprintf(out, size, "%lld %s left", (long long)number_of(seat, "load"), text_of(seat, "load_unit"));
+	if (until > now)
+		snprintf(out + strlen(out), size - strlen(out), ", the last one ends in %s at the latest",
+		         duration_text((uint64_t)(until - now + 999) / 1000 * 1000, time));
+	return out;
+}
+
 static void
 show_service(struct ctl *ctl, const json_t *service)
 {
@@ -116,7 +132,7 @@ show_service(struct ctl *ctl, const json_t *service)
 	const json_t *item;
 	struct table *table;
 	size_t i;
-	char age[32], active[32], total[32], bytes[32];
+	char age[32], active[32], total[32], bytes[32], left[128];
 
 	printf("%s: %s%s%s\n", text_of(service, "name"), text_of(service, "state"),
 	       text_of(service, "why")[0] ? ": " : "", text_of(service, "why"));
@@ -148,6 +164,8 @@ show_service(struct ctl *ctl, const json_t *service)
 		                              bytes, sizeof(bytes)));
 		if (strcmp(text_of(item, "state"), "up") != 0 && text_of(item, "why")[0])
 			table_note(table, text_of(item, "why"));
+		else if (forecast_text(item, now, left, sizeof(left)))
+			table_note(table, left);
 	}
 	table_print(table, ctl->colour);
 	show_figures(text_of(service, "protocol"), json_object_get(service, "figures"));
@@ -182,7 +200,8 @@ show_services(struct ctl *ctl)
 int
 show_servers(struct ctl *ctl)
 {
-	char path[512] = "/v1/servers", active[32], total[32];
+	char path[512] = "/v1/servers", active[32], total[32], left[128];
+	json_int_t now = (json_int_t)clock_wall_ms();
 	json_t *json, *item, *seat;
 	struct table *table;
 	size_t i, k;
@@ -207,8 +226,10 @@ show_servers(struct ctl *ctl)
 		json_array_foreach(json_object_get(item, "services"), k, seat)
 			if (strcmp(text_of(seat, "state"), "up") != 0 &&
 			    strcmp(text_of(seat, "state"), "unchecked") != 0)
-				text_printf(&where, "%s%s (%s)", where.len ? ", " : "",
-				            text_of(seat, "service"), text_of(seat, "state"));
+				text_printf(&where, "%s%s (%s%s%s)", where.len ? ", " : "",
+				            text_of(seat, "service"), text_of(seat, "state"),
+				            forecast_text(seat, now, left, sizeof(left)) ? ": " : "",
+				            forecast_text(seat, now, left, sizeof(left)) ? left : "");
 		table_cell(table, where.at);
 		text_free(&where);
 	}

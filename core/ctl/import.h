@@ -28,12 +28,12 @@ struct import_server {
 
 /* How its servers are checked. */
 struct import_check {
-	bool given;               /* some check is wanted */
-	char kind[16];            /* tcp, tls, http, icmp */
+	char kind[16];            /* tcp, tls, http, icmp; empty: none */
 	char port[16];
-	char path[IMPORT_WORD], host[IMPORT_WORD], status[IMPORT_WORD];
+	char path[IMPORT_WORD], host[IMPORT_WORD], status[IMPORT_WORD], contains[IMPORT_WORD];
 	bool https;
-	bool get;                 /* else HEAD */
+	bool head;                /* asks for the head only */
+	char expect[IMPORT_WORD]; /* what a server says first */
 	unsigned long interval_ms, timeout_ms; /* 0: not given */
 	unsigned rise, fall;
 };
@@ -41,14 +41,13 @@ struct import_check {
 /* One service with its servers; both readers resolve their indirections before. */
 struct import_service {
 	char name[IMPORT_NAME + 1];
-	const char *where;        /* in the file, for comments and the report */
+	char where[IMPORT_WORD];  /* in the file, for comments and the report */
 	struct text listens;      /* "203.0.113.10:443" with a blank between them */
 	bool udp;
 	char tls_certificate[IMPORT_WORD]; /* empty: TLS does not end here */
 	bool tls_ends;
 	bool tls_servers, tls_verify;
 	char tls_ca[IMPORT_WORD];
-	bool http;                /* there it is balanced by requests */
 	char scheduler[32];
 	bool persist;             /* by source address */
 	char persist_mask[8];
@@ -64,7 +63,6 @@ struct import_service {
 	struct import_check check;
 	struct import_server *servers;
 	unsigned n_servers;
-	char role[24];            /* what it seems to be for; empty: nothing known */
 };
 
 struct import {
@@ -73,7 +71,6 @@ struct import {
 	unsigned n_services;
 	struct text report;       /* what was not carried over, a line each */
 	unsigned lost;
-	struct text head;         /* comments at the beginning of what is written */
 };
 
 /* Appends a service, or a server to one; the pointer is good until the next is added. */

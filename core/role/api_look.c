@@ -67,7 +67,7 @@ look_server(struct request *request, const struct pool *pool, const struct serve
 	const struct config *config = look_config(request);
 	struct board_tally sum;
 	char address[ADDR_TEXT_SIZE];
-	json_t *seats = json_array();
+	json_t *seats = json_array(), *seat;
 	unsigned down = 0, n = 0;
 
 	for (uint32_t i = 0; i < config->n_services; i++) {
@@ -82,10 +82,12 @@ look_server(struct request *request, const struct pool *pool, const struct serve
 		                   &health);
 		n++;
 		down += strcmp(state, "down") == 0;
-		json_array_append_new(seats, json_pack("{s:s, s:s, s:s, s:I}", "service",
-		                                       service->name, "state", state, "why",
-		                                       health.reason, "since",
-		                                       (json_int_t)health.since_wall_ms));
+		seat = json_pack("{s:s, s:s, s:s, s:I}", "service", service->name, "state", state,
+		                 "why", health.reason, "since", (json_int_t)health.since_wall_ms);
+		if (seat)
+			view_forecast(request->console, service, &target->seats[server - pool->servers],
+			              seat);
+		json_array_append_new(seats, seat);
 	}
 	board_sum(request->console->child->board, server->cell, &sum);
 	return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:o}",

@@ -38,7 +38,7 @@ struct errand {
 struct watch {
 	const struct service *service;
 	const struct seat *seat;
-	struct check **checks;    /* n = service->n_monitors; none when the service is not enabled */
+	struct check **checks;    /* of the service's monitors that ask this server; none when it is not enabled */
 	uint32_t n_checks;
 };
 

@@ -167,7 +167,7 @@ judge_combine(const struct watch *watch)
 	if (decides) {
 		sum.health = (enum board_health)decides->state->health;
 		sum.reason = sum.health == HEALTH_UNKNOWN ? "not checked yet" : decides->state->reason;
-	} else if (watch->service->n_monitors) {
+	} else if (!watch->service->settings.enabled && watch->service->n_monitors) {
 		sum.reason = "the service is not enabled";
 	}
 	return sum;

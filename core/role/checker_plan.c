@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/must.h"
 #include "base/text.h"
+#include "conf/tls_policy.h"
 #include "role/checker.h"
 
 static const struct hash_key plan_key; /* ids are the same everywhere */
@@ -22,7 +23,8 @@ plan_about(const char *name)
 	for (size_t i = 0; i < sizeof(timing) / sizeof(timing[0]); i++)
 		if (strcmp(name, timing[i]) == 0)
 			return PLAN_TIMING;
-	return strcmp(name, "port") == 0 || strcmp(name, "address") == 0 ? PLAN_TARGET : PLAN_QUESTION;
+	return strcmp(name, "port") == 0 || strcmp(name, "address") == 0 || strcmp(name, "pools") == 0
+	       ? PLAN_TARGET : PLAN_QUESTION;
 }
 
 struct plan_settings {
@@ -179,7 +181,7 @@ plan_check(struct check *check, const struct service *service, const struct targ
 struct plan_pair {
 	struct check check;
 	struct watch *watch;
-	uint32_t position;        /* of the monitor in the service */
+	uint32_t position;        /* of the check among those of the watch */
 };
 
 struct plan_build {
@@ -213,14 +215,16 @@ plan_target(struct plan_build *build, const struct service *service, const struc
 
 		watch->service = service;
 		watch->seat = &target->seats[i];
-		watch->n_checks = service->settings.enabled ? service->n_monitors : 0;
-		watch->checks = arena_array(arena, struct check *, watch->n_checks + 1);
-		for (uint32_t k = 0; k < watch->n_checks; k++) {
-			struct plan_pair *pair = &build->pairs[build->n_pairs++];
+		watch->checks = arena_array(arena, struct check *, service->n_monitors + 1);
+		for (uint32_t k = 0; service->settings.enabled && k < service->n_monitors; k++) {
+			struct plan_pair *pair = &build->pairs[build->n_pairs];
 
+			if (!monitor_asks(&service->monitors[k], target))
+				continue;
+			build->n_pairs++;
 			memset(pair, 0, sizeof(*pair));
 			pair->watch = watch;
-			pair->position = k;
+			pair->position = watch->n_checks++;
 			if (plan_check(&pair->check, service, target, watch->seat->server,
 			               &service->monitors[k], err) != 0)
 				return -1;
@@ -322,6 +326,11 @@ plan_tls_id(const struct sy_probe_plan *plan)
 
 	for (size_t i = 0; i < sizeof(spans) / sizeof(spans[0]); i++) {
 		uint64_t both[2] = { id, spans[i].len ? hash_64(&plan_key, spans[i].at, spans[i].len) : 0 };
+
+		id = hash_64(&plan_key, both, sizeof(both));
+	}
+	for (uint32_t i = 0; i < plan->tls_versions.n; i++) {
+		uint64_t both[2] = { id, (uint64_t)tls_policy_version(plan->tls_versions.at[i]) };
 
 		id = hash_64(&plan_key, both, sizeof(both));
 	}

@@ -176,6 +176,9 @@ uint32_t seat_weight(struct console *console, const struct seat *seat);
 /* Where a listener really is; `out` is used when nobody has told yet. */
 const char *view_address(const struct console *console, const struct listener *listener,
                          char out[static ADDR_TEXT_SIZE]);
+/* What the server has in the protocol's unit, and when that ends: adds it where the protocol tells. */
+void view_forecast(struct console *console, const struct service *service, const struct seat *seat,
+                   json_t *object);
 json_t *view_seat(struct console *console, const struct service *service,
                   const struct target *target, const struct seat *seat);
 void view_prepare(struct generation *generation);

@@ -254,6 +254,26 @@ view_figures(struct console *console, const struct service *service, uint32_t ce
 	json_object_set_new(object, "figures", json);
 }
 
+void
+view_forecast(struct console *console, const struct service *service, const struct seat *seat,
+              json_t *object)
+{
+	const struct sy_protocol *protocol = service->protocol.module->ops;
+	struct board_figures sum;
+	uint64_t now_ms = console->child->now_ms, left_ms;
+
+	for (unsigned i = 0; protocol->gauges && protocol->gauges[i].name; i++) {
+		if (!protocol->load_unit || strcmp(protocol->gauges[i].name, protocol->load_unit) != 0)
+			continue;
+		board_sum_figures(console->child->board, seat->cell, &sum);
+		left_ms = sum.until_ms > now_ms ? sum.until_ms - now_ms : 0;
+		json_object_set_new(object, "load", json_integer(sum.gauge[i]));
+		json_object_set_new(object, "load_unit", json_string(protocol->load_unit));
+		json_object_set_new(object, "until", json_integer(sum.gauge[i] && left_ms ?
+		                    (json_int_t)(clock_wall_ms() + left_ms) : 0));
+	}
+}
+
 json_t *
 view_seat(struct console *console, const struct service *service, const struct target *target,
           const struct seat *seat)
@@ -281,6 +301,7 @@ view_seat(struct console *console, const struct service *service, const struct t
 	if (json) {
 		view_counts(console, seat->cell, json);
 		view_figures(console, service, seat->cell, json);
+		view_forecast(console, service, seat, json);
 	}
 	return json;
 }

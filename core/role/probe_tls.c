@@ -12,6 +12,7 @@
 
 #include "base/must.h"
 #include "base/text.h"
+#include "conf/tls_policy.h"
 #include "role/probe_run.h"
 
 struct probe_tls {
@@ -134,6 +135,24 @@ tls_alpn(struct probe_tls *tls, const char *names, struct sy_err *err)
 	return 0;
 }
 
+static int
+tls_range(SSL_CTX *ctx, const struct sy_list *versions, struct sy_err *err)
+{
+	int least = 0, most = 0;
+
+	for (uint32_t i = 0; i < versions->n; i++) {
+		int version = tls_policy_version(versions->at[i]);
+
+		if (!version)
+			return sy_fail(err, "\"%s\" is no version of TLS", versions->at[i]);
+		least = !least || version < least ? version : least;
+		most = version > most ? version : most;
+	}
+	SSL_CTX_set_min_proto_version(ctx, least ? least : TLS1_VERSION);
+	SSL_CTX_set_max_proto_version(ctx, most);
+	return 0;
+}
+
 /* Called only when the server asks for a certificate. */
 static int
 tls_wanted(SSL *ssl, void *context)
@@ -153,14 +172,14 @@ probe_tls_new(const struct sy_probe_plan *plan, struct sy_err *err)
 	memset(tls, 0, sizeof(*tls));
 	tls->ctx = SSL_CTX_new(TLS_client_method());
 	must(tls->ctx);
-	SSL_CTX_set_min_proto_version(tls->ctx, TLS1_VERSION);
 	must(SSL_CTX_set_cipher_list(tls->ctx, "ALL:!aNULL:!eNULL:@SECLEVEL=0") == 1);
 	SSL_CTX_set_options(tls->ctx, SSL_OP_LEGACY_SERVER_CONNECT | SSL_OP_NO_TICKET);
 	SSL_CTX_set_session_cache_mode(tls->ctx, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(tls->ctx, SSL_MODE_RELEASE_BUFFERS);
 	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_NONE, NULL);
 	SSL_CTX_set_cert_cb(tls->ctx, tls_wanted, NULL);
-	if ((plan->tls_verify && tls_trust(tls->ctx, plan->tls_ca, err) != 0) ||
+	if (tls_range(tls->ctx, &plan->tls_versions, err) != 0 ||
+	    (plan->tls_verify && tls_trust(tls->ctx, plan->tls_ca, err) != 0) ||
 	    (plan->tls_certificate.len &&
 	     tls_identity(tls->ctx, plan->tls_certificate, plan->tls_key, err) != 0) ||
 	    tls_alpn(tls, plan->tls_alpn, err) != 0) {

@@ -131,6 +131,8 @@ _Static_assert(sizeof(struct board_tally) == 64, "a cache line of its own");
 struct board_figures {
 	_Atomic uint64_t counter[SY_COUNTERS];
 	_Atomic uint32_t gauge[SY_GAUGES];
+	_Atomic uint64_t until_ms; /* seats: when the last session ends what it is busy with, at the latest;
+	                           * monotonic, in a sum the latest; 0: none is, or nobody knows */
 };
 
 struct board;

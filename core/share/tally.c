@@ -153,6 +153,15 @@ tally_add_counters(struct board_figures *to, const struct board_figures *from)
 		TALLY_ADD(to, from, counter[i]);
 }
 
+static void
+tally_latest(struct board_figures *to, const struct board_figures *from)
+{
+	uint64_t until_ms = atomic_load_explicit(&from->until_ms, memory_order_relaxed);
+
+	if (until_ms > to->until_ms)
+		to->until_ms = until_ms;
+}
+
 bool
 board_sum_figures(struct board *board, uint32_t cell, struct board_figures *out)
 {
@@ -173,6 +182,7 @@ board_sum_figures(struct board *board, uint32_t cell, struct board_figures *out)
 			tally_add_counters(out, from);
 			for (unsigned i = 0; i < SY_GAUGES; i++)
 				TALLY_ADD(out, from, gauge[i]);
+			tally_latest(out, from);
 			any = true;
 		}
 	} while (!seq_same(&board->head->fold_seq, was) && seq_again(&tries));

@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "base/slab.h"
 #include "net/socket.h"
+#include "way/aside.h"
 #include "way/side.h"
 #include "way/talk.h"
 #include "way/way.h"
@@ -184,6 +185,8 @@ accept_shed(struct door *door, int error)
 {
 	struct way *way = door->way;
 
+	if (error == EMFILE && aside_spare(way))
+		return;
 	if (error == EMFILE && way->spare_fd >= 0) {
 		int fd;
 

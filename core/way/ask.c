@@ -118,9 +118,11 @@ ask_memory(struct way *way, struct text *out)
 
 	text_printf(out, "{\"connections\":%u,\"connection_bytes\":%zu,\"flows\":%u,"
 	            "\"flow_bytes\":%zu,\"chunk_bytes\":%zu,\"scratch_bytes\":%d,\"pipes\":%u,"
+	            "\"idle_servers\":%u,"
 	            "\"generations\":[",
 	            conns, conns * sizeof(struct conn), flows, flows * sizeof(struct flow),
-	            chunk_pool_used(way->chunks), WAY_SCRATCH, pipe_pool_open(way->pipes));
+	            chunk_pool_used(way->chunks), WAY_SCRATCH, pipe_pool_open(way->pipes),
+	            way->n_aside);
 	list_each(link, &way->child->generations) {
 		struct generation *generation = container_of(link, struct generation, link);
 

@@ -12,6 +12,7 @@
 #include "base/slab.h"
 #include "net/tls.h"
 #include "share/persist.h"
+#include "way/aside.h"
 #include "way/figures.h"
 #include "way/flow.h"
 #include "way/talk.h"
@@ -65,6 +66,7 @@ way_new(struct child *child)
 	way->chunks = chunk_pool_new();
 	way->pipes = pipe_pool_new();
 	link_init(&way->doors);
+	link_init(&way->aside);
 	way->flows = flows_new(way);
 	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
@@ -82,7 +84,7 @@ way_free(struct way *way)
 {
 	if (!way)
 		return;
-	must(list_empty(&way->doors) && way->conns == 0);
+	must(list_empty(&way->doors) && list_empty(&way->aside) && way->conns == 0);
 	flows_free(way->flows);
 	chunk_pool_free(way->chunks);
 	pipe_pool_free(way->pipes);
@@ -91,6 +93,7 @@ way_free(struct way *way)
 	free(way->scratch);
 	free(way->records.bytes);
 	slab_free(way->tls_slab);
+	slab_free(way->aside_slab);
 	tls_shared_free(way->tls);
 	free(way);
 	while (attach_slabs) {
@@ -152,6 +155,7 @@ attach_target(struct way *way, const struct service *service, struct target *tar
 		};
 		link_init(&run->conns);
 		link_init(&run->flows);
+		link_init(&run->aside);
 		seat->run = run;
 	}
 }
@@ -185,6 +189,7 @@ attach_service(struct way *way, struct service *service, struct arena *arena)
 	run->flow_slab = attach_slab((sizeof(struct flow) + 15) / 16 * 16 +
 	                             flow_talk_size(protocol));
 	figures_attach(run);
+	aside_attach(run);
 	link_init(&run->conns);
 	flow_attach(run);
 	timer_init(&run->removed);
@@ -265,9 +270,12 @@ void
 detach(struct generation *generation)
 {
 	struct config *config = generation->config;
+	struct attached *attached = generation->run;
 
-	if (!generation->run)
+	if (!attached)
 		return;
+	for (uint32_t i = 0; i < attached->n_seats; i++)
+		aside_clear(&attached->seats[i]);
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		struct service *service = &config->services[i];
 		struct service_run *run = service->run;
@@ -366,6 +374,8 @@ attach_changed(struct way *way, uint32_t cell, bool down)
 			if (run->cell != cell && run->server_cell != cell)
 				continue;
 			run->lineup->stale = true;
+			if (down || pick_drains(way->board, run->seat))
+				aside_clear(run);
 			if (down && run->cell == cell)
 				attach_seat_down(way, run);
 		}

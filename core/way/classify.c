@@ -11,18 +11,14 @@ classify_aside(struct conn *conn)
 {
 	struct side *server = &conn->server;
 
-	if (!side_open(server))
-		return true;
-	if (!server->eof && !(server->ready & EV_READ) && side_input(conn->way, server).len == 0)
+	if (!side_open(server) || side_quiet(conn, server))
 		return true;
 	if (!conn->talk->pinned) {
 		pick_drop(conn, false);
 		return true;
 	}
 	/* What it says is for the module, when the client has spoken. */
-	if (side_input(conn->way, server).len > 0)
-		return true;
-	return !server->eof && (side_read(conn, server, 1) > 0 || errno == EAGAIN);
+	return side_input(conn->way, server).len > 0;
 }
 
 enum step

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "net/proxy_header.h"
 #include "net/socket.h"
+#include "way/aside.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -17,7 +18,7 @@
 
 enum { CONNECT_SUSPECT_MS = 1000 }; /* the master hears of one server so often */
 
-static void
+void
 connect_on_server(struct ev_loop *loop, struct ev_io *io, int events)
 {
 	struct conn *conn = container_of(io, struct conn, server.io);
@@ -298,20 +299,30 @@ connect_open(struct conn *conn, struct outgoing *way)
 		if (connect_from(conn, way) < 0)
 			return -1;
 		fd = socket_connect(way);
+		if (fd < 0 && errno == EMFILE && aside_spare(conn->way))
+			fd = socket_connect(way);
 		if (fd >= 0 || --turns == 0 || errno != EADDRNOTAVAIL)
 			return fd;
 	}
 }
 
+void
+connect_address(struct conn *conn)
+{
+	const struct server *server = conn->seat->server;
+
+	conn->server_addr = server->addr;
+	conn->server_addr.port = target_port(conn->target, server, conn->port);
+}
+
 static enum step
 connect_start(struct conn *conn)
 {
-	const struct server *server = conn->seat->server;
-	struct outgoing way = { .to = server->addr };
+	struct outgoing way;
 	int fd;
 
-	way.to.port = target_port(conn->target, server, conn->port);
-	conn->server_addr = way.to;
+	connect_address(conn);
+	way = (struct outgoing){ .to = conn->server_addr };
 	conn->mark_us = clock_us();
 	way.data_follows = side_input(conn->way, &conn->client).len > 0 || conn->target->tls ||
 	                   conn->service->settings.send_proxy.index != SEND_PROXY_OFF;

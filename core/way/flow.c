@@ -11,6 +11,7 @@
 #include "base/slab.h"
 #include "share/source.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/limits.h"
 #include "way/report.h"
 
@@ -225,6 +226,8 @@ flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes)
 	verdict = flow_protocol(flow)->packet(&flow->talk->session, side, bytes);
 	figures_tell(run, flow->seat ? flow->seat->run : NULL, &flow->talk->session,
 	             flow->talk->told);
+	forecast_tell(flow->seat ? flow->seat->run : NULL, &flow->talk->session,
+	              &flow->talk->until_told);
 	if (verdict.what == SY_PACKET_DROP) {
 		flow->words = verdict.reason;
 		tally_add(run->reasons[REASON_PACKET_DROPPED], 1);

@@ -49,6 +49,7 @@ struct flow_door {
 struct flow_talk {
 	struct sy_session session;
 	int32_t told[SY_GAUGES];  /* figures.h */
+	uint64_t until_told;      /* forecast.h */
 	uint8_t state[] __attribute__((aligned(16)));
 };
 

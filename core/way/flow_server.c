@@ -10,6 +10,7 @@
 #include "share/persist.h"
 #include "way/figures.h"
 #include "way/flow.h"
+#include "way/forecast.h"
 #include "way/side.h"
 
 enum { FLOW_STALE_ERRORS = 16 };  /* taken from a socket's queue of errors at once */
@@ -58,8 +59,10 @@ flow_leave(struct flow *flow)
 		figures_leave(flow->service->run, run, flow->talk->told);
 	list_remove(&flow->of_seat);
 	flow->seat = NULL;
-	if (flow->talk)
+	if (flow->talk) {
 		flow->talk->session.server_name = NULL;
+		forecast_leave(run, &flow->talk->until_told);
+	}
 }
 
 static void

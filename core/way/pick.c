@@ -5,7 +5,9 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "share/persist.h"
+#include "way/aside.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -51,8 +53,10 @@ pick_leave(struct conn *conn)
 	conn->entered = false;
 	tally_add(seat_run(conn)->tally->active, -1u);
 	tally_add(seat_run(conn)->server_tally->active, -1u);
-	if (conn->talk)
+	if (conn->talk) {
 		figures_leave(service_run(conn), seat_run(conn), conn->talk->told);
+		forecast_leave(seat_run(conn), &conn->talk->until_told);
+	}
 }
 
 void
@@ -67,8 +71,10 @@ pick_served(struct conn *conn)
 	conn->n_tried = 0;
 	conn->reason = REASON_NONE;
 	conn->error = 0;
-	tally_add(run->tally->total, 1);
-	tally_add(run->server_tally->total, 1);
+	if (!conn->talk || !conn->talk->resend) {
+		tally_add(run->tally->total, 1);
+		tally_add(run->server_tally->total, 1);
+	}
 	tally_add(run->tally->bytes_up, waiting);
 	tally_add(run->server_tally->bytes_up, waiting);
 	/* When the table is busy, this client is balanced anew next time: no harm. */
@@ -91,6 +97,8 @@ pick_drop(struct conn *conn, bool reset)
 	list_remove(&conn->of_seat);
 	side_close(conn->way, side, reset);
 	*side = (struct side){ .io.fd = -1, .bytes = side->bytes };
+	/* The next one wants keepalive, too. */
+	conn->settled = false;
 }
 
 /* Another worker may have taken the last place at the same moment. */
@@ -130,6 +138,19 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 		talk_chosen(conn, facts, out);
 }
 
+/* One that another exchange has left, or a new one. */
+static enum step
+pick_connection(struct conn *conn)
+{
+	if (!service_run(conn)->shares)
+		return STEP_CONNECT;
+	connect_address(conn);
+	if (!aside_take(conn))
+		return STEP_CONNECT;
+	pick_served(conn);
+	return STEP_RELAY;
+}
+
 /* A server that is full although the choice did not see it yet counts as tried. */
 static enum step
 pick_server(struct conn *conn, const struct sy_facts *facts)
@@ -147,6 +168,7 @@ pick_server(struct conn *conn, const struct sy_facts *facts)
 		}
 		if (choice.seat == before) {
 			pick_enter(conn, &choice);
+			talk_reuse(conn);
 			pick_served(conn);
 			return STEP_RELAY;
 		}
@@ -155,7 +177,7 @@ pick_server(struct conn *conn, const struct sy_facts *facts)
 		before = NULL;
 		pick_enter(conn, &choice);
 		if (pick_fits(conn))
-			return STEP_CONNECT;
+			return pick_connection(conn);
 		conn->reason = REASON_SERVERS_FULL;
 		if (conn->n_tried < CHOOSE_TRIES)
 			conn->tried[conn->n_tried++] = conn->seat->server->cell;

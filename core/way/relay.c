@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "net/socket.h"
+#include "way/aside.h"
 #include "way/mover.h"
 #include "way/side.h"
 #include "way/talk.h"
@@ -131,7 +132,7 @@ static enum step
 relay_flush(struct conn *conn, struct side *side)
 {
 	if (side_pending(side) && side->ready & EV_WRITE && side_flush(conn->way, side) < 0)
-		return way_close_error(conn, side, errno);
+		return talk_lost(conn, side, errno);
 	return WAIT;
 }
 
@@ -140,8 +141,10 @@ static enum step
 relay_talk(struct conn *conn)
 {
 	struct side *client = &conn->client, *server = &conn->server;
-	enum step next = relay_flush(conn, client);
+	enum step next = talk_resume(conn);
 
+	if (next == WAIT)
+		next = relay_flush(conn, client);
 	if (next == WAIT)
 		next = relay_flush(conn, server);
 	if (next == WAIT)
@@ -149,12 +152,14 @@ relay_talk(struct conn *conn)
 	if (next == WAIT)
 		next = talk_hear(conn, server);
 	if (next == WAIT && client->eof && conn->talk->needs[SY_CLIENT] && !server->shut &&
-	    !side_pending(server))
+	    !service_run(conn)->shares && !side_pending(server))
 		side_end(server);
 	if (next == STEP_CLASSIFY) {
 		timer_stop(&conn->timer);
 		if (conn->talk->spent)
 			pick_drop(conn, false);
+		else if (service_run(conn)->shares && !conn->talk->pinned)
+			aside_put(conn);
 		else
 			pick_leave(conn);
 	}

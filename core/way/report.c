@@ -172,7 +172,8 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	case REASON_PROTOCOL_WINDOW:
 	case REASON_PROTOCOL_LATE:
 	case REASON_PROTOCOL_CUT:
-		snprintf(out, REPORT_WORDS, "%s %s", side, words);
+		snprintf(out, REPORT_WORDS, "%s %s%s%s", side, words, conn->words ? ": " : "",
+		         conn->words ? conn->words : "");
 		break;
 	case REASON_TLS_HANDSHAKE:
 	case REASON_TLS_LATE:

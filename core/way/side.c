@@ -19,6 +19,25 @@ side_init(struct side *side, int fd, void (*ready)(struct ev_loop *, struct ev_i
 }
 
 void
+side_move(struct way *way, struct side *to, struct side *from,
+          void (*ready)(struct ev_loop *, struct ev_io *, int))
+{
+	bool active = ev_is_active(&from->io);
+
+	must(!from->in && way->fresh.owner != from);
+	if (active || ev_is_pending(&from->io))
+		ev_io_stop(way->loop, &from->io);
+	*to = *from;
+	ev_set_cb(&to->io, ready);
+	if (to->tls)
+		to->tls->side = to;
+	*from = (struct side){ .io.fd = -1 };
+	/* libev sees the same descriptor with the same events: the kernel need not hear of it. */
+	if (active)
+		ev_io_start(way->loop, &to->io);
+}
+
+void
 side_watch(struct way *way, struct side *side, int events)
 {
 	int now = ev_is_active(&side->io) ? side->io.events & (EV_READ | EV_WRITE) : 0;
@@ -163,6 +182,16 @@ side_read(struct conn *conn, struct side *side, size_t window)
 no_memory:
 	errno = ENOMEM;
 	return -1;
+}
+
+bool
+side_quiet(struct conn *conn, struct side *side)
+{
+	if (side->eof || side_input(conn->way, side).len > 0)
+		return false;
+	if (!(side->ready & EV_READ))
+		return true;
+	return side_read(conn, side, 1) < 0 && errno == EAGAIN;
 }
 
 ssize_t

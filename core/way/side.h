@@ -8,6 +8,9 @@
 #include "way/way.h"
 
 void side_init(struct side *side, int fd, void (*ready)(struct ev_loop *, struct ev_io *, int));
+/* A connection gets another owner, with all that it has but the bytes that were read: there are none. */
+void side_move(struct way *way, struct side *to, struct side *from,
+               void (*ready)(struct ev_loop *, struct ev_io *, int));
 /* Stops watching, closes, and gives back what it held. Safe when there is no connection. */
 void side_close(struct way *way, struct side *side, bool reset);
 /* What libev shall wait for; 0: nothing. */
@@ -22,6 +25,9 @@ void side_use(struct way *way, struct side *side, size_t n);
 /* Reads more, so that at most `window` bytes are there. Like recv(): ENOBUFS when the window is full.
  * Clears `ready` when the socket has no more, sets `eof`. */
 ssize_t side_read(struct conn *conn, struct side *side, size_t window);
+/* It has nothing to say, and has not left: what libev said may be TLS talking to itself. Reads a byte
+ * when it has to know. */
+bool side_quiet(struct conn *conn, struct side *side);
 /* Moves what the scratch buffer holds into its owner's window. False: no memory. */
 bool side_keep(struct way *way);
 

@@ -4,6 +4,7 @@
 
 #include "share/persist.h"
 #include "way/figures.h"
+#include "way/forecast.h"
 #include "way/side.h"
 
 enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
@@ -77,7 +78,7 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 
 	conn->from_server = side == &conn->server;
 	if (side == &conn->server) {
-		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] == UINT64_MAX;
+		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] > INT64_MAX;
 
 		if (in.len == 0 && until_end)
 			return way_close(conn, REASON_SERVER_DONE);
@@ -87,8 +88,8 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 	if (!talk->routed)
 		return way_close(conn, conn->server_addr.family ? REASON_CLIENT_DONE
 		                                                : REASON_CLIENT_EARLY);
-	/* The client may still want to hear the rest. */
-	if (side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
+	/* The client may still want to hear the rest. A server that others will use is not told. */
+	if (!service_run(conn)->shares && side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
 		side_end(&conn->server);
 	return WAIT;
 }
@@ -145,19 +146,28 @@ talk_tunnel(struct conn *conn)
 	return routed ? STEP_RELAY : STEP_PICK;
 }
 
+static int
+talk_send(struct conn *conn, struct side *to, struct sy_span bytes)
+{
+	if (to == &conn->server)
+		talk_keep_sent(conn, bytes);
+	else
+		conn->talk->answered = conn->talk->routed;
+	return side_send(conn->way, to, bytes);
+}
+
 static enum step
 talk_emit(struct conn *conn, struct side *side, const struct sy_verdict *verdict)
 {
 	struct side *to = verdict->to == SY_SERVER ? &conn->server : &conn->client;
+	int error = 0;
 
 	if (!side_open(to) || to->shut)
 		return talk_broken(conn, "EMIT to a side without connection");
-	if (verdict->bytes.len && side_send(conn->way, to, verdict->bytes) < 0)
-		return way_close_error(conn, to, errno);
-	if (to == &conn->client)
-		conn->talk->answered = conn->talk->routed;
+	if (verdict->bytes.len && talk_send(conn, to, verdict->bytes) < 0)
+		error = errno;
 	side_use(conn->way, side, verdict->n);
-	return WAIT;
+	return error ? talk_lost(conn, to, error) : WAIT;
 }
 
 static enum step
@@ -205,7 +215,9 @@ talk_end(struct conn *conn, const struct sy_verdict *verdict)
 	talk->spent = verdict->spent || talk->pass[SY_CLIENT] || side_pending(&conn->server);
 	talk->answered = false;
 	talk->needs[0] = talk->needs[1] = false;
-	talk->again[0] = talk->again[1] = false;
+	/* It may want to close, or to say how long it waits for the next. */
+	talk->again[SY_CLIENT] = true;
+	talk->again[SY_SERVER] = false;
 	talk->told_eof[0] = talk->told_eof[1] = false;
 	talk->pass[0] = talk->pass[1] = 0;
 	if (!talk->routed)
@@ -263,20 +275,36 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 	return talk_broken(conn, "unknown verdict");
 }
 
-/* Bytes that the module has let pass already. */
+/* Bytes that the module has let pass already. 0, or errno. */
 static int
 talk_pass(struct conn *conn, struct side *side, struct sy_span in)
 {
 	uint64_t *pass = &conn->talk->pass[side == &conn->server];
 	size_t n = in.len < *pass ? in.len : (size_t)*pass;
+	int error = 0;
 
-	if (side_send(conn->way, way_other(conn, side), sy_span(in.at, n)) < 0)
-		return -1;
-	if (side == &conn->server)
-		conn->talk->answered = true;
+	if (talk_send(conn, way_other(conn, side), sy_span(in.at, n)) < 0)
+		error = errno;
 	*pass -= n;
 	side_use(conn->way, side, n);
-	return 0;
+	return error;
+}
+
+/* Bytes were promised that will never come: what the module takes for complete is not. */
+static bool
+talk_breaks_promise(const struct talk *talk, const struct side *side, unsigned which, size_t len)
+{
+	return side->eof && !len && talk->pass[which] && talk->pass[which] <= INT64_MAX;
+}
+
+static enum step
+talk_cut_short(struct conn *conn, const struct side *side)
+{
+	conn->from_server = side == &conn->server;
+	if (!conn->from_server)
+		return way_close(conn, REASON_CLIENT_DONE);
+	conn->reset = true;
+	return way_close(conn, REASON_PROTOCOL_CUT);
 }
 
 /* Would the module see something that it has not seen? */
@@ -305,11 +333,15 @@ talk_show(struct conn *conn, struct side *side)
 		enum step next;
 
 		if (talk->pass[which] && in.len > 0) {
-			if (talk_pass(conn, side, in) < 0)
-				return way_close_error(conn, way_other(conn, side), errno);
+			int error = talk_pass(conn, side, in);
+
+			if (error)
+				return talk_lost(conn, way_other(conn, side), error);
 			still = 0;
 			continue;
 		}
+		if (talk_breaks_promise(talk, side, which, in.len))
+			return talk_cut_short(conn, side);
 		if (!talk_has_news(talk, side, which, in.len))
 			return WAIT;
 		talk->needs[which] = talk->again[which] = false;
@@ -319,6 +351,11 @@ talk_show(struct conn *conn, struct side *side)
 		                                    talk->exchange, in, side->eof);
 		figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL,
 		             &talk->session, talk->told);
+		forecast_tell(conn->entered ? seat_run(conn) : NULL, &talk->session,
+		              &talk->until_told);
+		if (verdict.relieve_ms && conn->entered)
+			lineup_relieve(seat_run(conn)->lineup, conn->seat,
+			               conn->way->child->now_ms + verdict.relieve_ms);
 		if (verdict.what != SY_NEED) {
 			timer_stop(&talk->deadline[which]);
 			talk->again[which] = true;
@@ -360,6 +397,12 @@ talk_hear(struct conn *conn, struct side *side)
 			return WAIT;
 		n = side_read(conn, side, talk_wants(conn, side));
 		if (n < 0 && errno != EAGAIN)
-			return way_close_error(conn, side, errno);
+			return talk_lost(conn, side, errno);
+		if (side == &conn->client || !conn->talk->keeping)
+			continue;
+		if (n == 0)
+			return talk_lost(conn, side, ECONNRESET);
+		if (n > 0)
+			talk_forget_sent(conn);
 	}
 }

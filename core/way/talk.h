@@ -10,6 +10,7 @@ struct talk {
 	struct sy_session session;
 	struct conn *conn;
 	int32_t told[SY_GAUGES];  /* figures.h */
+	uint64_t until_told;      /* forecast.h */
 	struct timer_entry deadline[2]; /* by enum sy_side: the module's own, for what it has begun */
 	char *names;              /* SNI and certificate of the facts, for as long as the session lives */
 	struct chunk *mark;       /* session.mark */
@@ -24,6 +25,9 @@ struct talk {
 	bool pinned;
 	bool answered;            /* the client has heard a part of the answer */
 	bool spent;               /* the server's connection is good for no other exchange */
+	bool keeping;             /* `kept` is all that the exchange has said to the server */
+	bool resend;              /* `kept` must be said to another connection, which is being made */
+	struct chunk *kept;       /* a queue */
 	uint8_t state[] __attribute__((aligned(16)));
 };
 
@@ -43,6 +47,20 @@ void talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct c
 /* It has a connection to the server, or gives it up. */
 void talk_served(struct conn *conn);
 void talk_dropped(struct conn *conn);
+/* The exchange goes over a connection that served others, and that may be dying: what is said to it is
+ * kept until it answers. */
+void talk_reuse(struct conn *conn);
+/* A call on a side failed. When it is a server that was used before and has not answered, the exchange
+ * begins again on a fresh connection, as if nothing had been sent: STEP_CONNECT. */
+enum step talk_lost(struct conn *conn, struct side *side, int error);
+/* What the facts say of the request is no longer there to be looked at. */
+void talk_forget_facts(struct talk *talk);
+/* Says again what the connection before was told. */
+enum step talk_resume(struct conn *conn);
+/* To the server: keeps what may have to be said again. */
+void talk_keep_sent(struct conn *conn, struct sy_span bytes);
+/* Nothing will have to be said again. */
+void talk_forget_sent(struct conn *conn);
 /* As side_keep(), when the bytes move: what the facts say of them moves along. */
 bool talk_keep(struct conn *conn);
 /* The exchange has failed for conn->reason. When the client has heard nothing of an answer, the module

@@ -62,6 +62,7 @@ talk_free(struct conn *conn)
 		protocol->close(&talk->session);
 	figures_end(service_run(conn), talk->told);
 	talk_unmark(conn);
+	talk_forget_sent(conn);
 	free(talk->names);
 	conn->talk = NULL;
 }
@@ -187,6 +188,15 @@ talk_move_span(struct sy_span *span, struct sy_span from, struct sy_span to)
 		span->at = to.at + (span->at - from.at);
 }
 
+void
+talk_forget_facts(struct talk *talk)
+{
+	struct sy_facts *facts = &talk->session.facts;
+
+	facts->host.len = facts->method.len = facts->path.len = facts->session.len = 0;
+	facts->user.len = facts->head.len = 0;
+}
+
 bool
 talk_keep(struct conn *conn)
 {
@@ -310,6 +320,8 @@ talk_fail(struct conn *conn)
 	if (verdict.what != SY_CLOSE ||
 	    (verdict.bytes.len && side_send(conn->way, &conn->client, verdict.bytes) < 0))
 		return;
+	if (verdict.reason)
+		conn->words = verdict.reason;
 	talk_calm(talk);
 	timer_stop(&conn->timer);
 	conn->timed = conn->reset = false;

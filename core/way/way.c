@@ -20,7 +20,7 @@ static const struct {
 	[STEP_CLASSIFY] = { classify_step, TO(PICK) | TO(CLOSE) },
 	[STEP_PICK] = { pick_step, TO(CONNECT) | TO(RELAY) | TO(CLOSE) },
 	[STEP_CONNECT] = { connect_step, TO(PICK) | TO(RELAY) | TO(CLOSE) },
-	[STEP_RELAY] = { relay_step, TO(CLASSIFY) | TO(CLOSE) },
+	[STEP_RELAY] = { relay_step, TO(CLASSIFY) | TO(CONNECT) | TO(CLOSE) },
 	[STEP_CLOSE] = { close_step, 0 },
 };
 

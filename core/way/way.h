@@ -133,6 +133,8 @@ struct service_run {
 	struct slab *slab;        /* of blocks for its connections */
 	struct link conns;
 	struct timeq *greet, *connect, *settle, *parting;
+	struct timeq *aside;
+	bool shares;              /* connections to servers go aside between two exchanges: aside.h */
 	struct timeq *idle[WAY_IDLE_STEPS];
 	struct link flows;        /* way/flow.h, as all that follows with flow in its name */
 	struct slab *flow_slab;
@@ -152,6 +154,8 @@ struct seat_run {
 	struct lineup *lineup;    /* that it stands in */
 	struct board_tally *tally, *server_tally;
 	struct link conns, flows;
+	struct link aside;        /* connections without exchange: aside.h */
+	uint32_t n_aside;
 	uint64_t suspected_ms;    /* when the master was told last */
 };
 
@@ -183,6 +187,9 @@ struct way {
 	struct pipe_pool *pipes;
 	struct link doors;        /* accept.c */
 	struct flows *flows;      /* flow.c */
+	struct link aside;        /* aside.c */
+	struct slab *aside_slab;
+	uint32_t n_aside;
 	struct ev_timer pause;    /* accept again after EMFILE */
 	bool paused;
 	int spare_fd;             /* given up to take, and shed, one connection at EMFILE */
@@ -249,7 +256,11 @@ enum step connect_step(struct conn *conn);
 enum step relay_step(struct conn *conn);
 enum step close_step(struct conn *conn);
 
-/* connect.c: the server went down, so the connect will not succeed: another one is tried. */
+/* connect.c: where conn->seat is spoken to. */
+void connect_address(struct conn *conn);
+/* What libev calls for conn->server. */
+void connect_on_server(struct ev_loop *loop, struct ev_io *io, int events);
+/* The server went down, so the connect will not succeed: another one is tried. */
 void connect_elsewhere(struct conn *conn);
 /* What went wrong here, and not at the server. */
 bool connect_is_local(int error);

@@ -12,6 +12,7 @@ use warnings;
 use Digest::MD5 qw(md5);
 use Digest::SHA qw(hmac_sha1);
 use Socket qw(inet_aton inet_ntoa);
+use File::Temp ();
 use Steelyard;
 
 our ($USER, $PASSWORD, $REALM) = ('alice', 's3cret', 'lab.test');

@@ -137,11 +137,18 @@ answer_read(struct sy_span in, int bodiless, struct answer *out)
 	return ANSWER_HEAD;
 }
 
+/* Who takes the pieces of a body, in order. Returns whether it has all that it wants. */
+struct answer_taker {
+	int (*take)(struct answer_taker *taker, struct sy_span piece);
+	size_t seen;
+};
+
 /* Knuth, Morris and Pratt: the needle may lie across any number of pieces. */
 struct answer_search {
+	struct answer_taker taker;
 	struct sy_span needle;
 	uint8_t back[ANSWER_NEEDLE_MOST + 1];
-	size_t matched, seen;
+	size_t matched;
 };
 
 static size_t
@@ -152,27 +159,29 @@ answer_advance(const struct answer_search *search, size_t matched, uint8_t byte)
 	return matched + (search->needle.at[matched] == byte);
 }
 
-static void
-answer_prepare(struct answer_search *search, struct sy_span needle)
-{
-	size_t matched = 0;
-
-	*search = (struct answer_search){ .needle = needle };
-	for (size_t i = 1; i < needle.len; i++) {
-		matched = answer_advance(search, matched, needle.at[i]);
-		search->back[i] = (uint8_t)matched;
-	}
-}
-
 static int
-answer_feed(struct answer_search *search, struct sy_span piece)
+answer_feed(struct answer_taker *taker, struct sy_span piece)
 {
-	for (size_t i = 0; i < piece.len && search->seen < ANSWER_BODY_MOST; i++, search->seen++) {
+	struct answer_search *search = (struct answer_search *)taker;
+
+	for (size_t i = 0; i < piece.len && taker->seen < ANSWER_BODY_MOST; i++, taker->seen++) {
 		search->matched = answer_advance(search, search->matched, piece.at[i]);
 		if (search->matched == search->needle.len)
 			return 1;
 	}
 	return 0;
+}
+
+static void
+answer_prepare(struct answer_search *search, struct sy_span needle)
+{
+	size_t matched = 0;
+
+	*search = (struct answer_search){ .taker = { answer_feed, 0 }, .needle = needle };
+	for (size_t i = 1; i < needle.len; i++) {
+		matched = answer_advance(search, matched, needle.at[i]);
+		search->back[i] = (uint8_t)matched;
+	}
 }
 
 /* The number in the line before a chunk; -1 when it is none. */
@@ -197,9 +206,9 @@ answer_chunk_size(struct sy_span line)
 }
 
 static enum answer_found
-answer_find_in_chunks(struct sy_span in, struct answer_search *search)
+answer_chunks(struct sy_span in, struct answer_taker *taker)
 {
-	while (search->seen < ANSWER_BODY_MOST) {
+	while (taker->seen < ANSWER_BODY_MOST) {
 		struct sy_span line = answer_line(&in);
 		int64_t size;
 		size_t here;
@@ -212,7 +221,7 @@ answer_find_in_chunks(struct sy_span in, struct answer_search *search)
 		if (size == 0)
 			return ANSWER_NEVER;
 		here = in.len < (uint64_t)size ? in.len : (size_t)size;
-		if (answer_feed(search, sy_span(in.at, here)))
+		if (taker->take(taker, sy_span(in.at, here)))
 			return ANSWER_FOUND;
 		if (here < (uint64_t)size)
 			break;
@@ -225,29 +234,65 @@ answer_find_in_chunks(struct sy_span in, struct answer_search *search)
 		if (line.len)
 			return ANSWER_BROKEN;
 	}
-	return search->seen < ANSWER_BODY_MOST ? ANSWER_NOT_YET : ANSWER_NEVER;
+	return taker->seen < ANSWER_BODY_MOST ? ANSWER_NOT_YET : ANSWER_NEVER;
+}
+
+/* The body, piece by piece. */
+static enum answer_found
+answer_walk(const struct answer *answer, struct answer_taker *taker, int closed)
+{
+	struct sy_span body = answer->body;
+	enum answer_found found;
+
+	if (answer->chunked) {
+		found = answer_chunks(body, taker);
+		return found == ANSWER_NOT_YET && closed ? ANSWER_NEVER : found;
+	}
+	if (body.len > answer->length)
+		body.len = (size_t)answer->length;
+	if (taker->take(taker, body))
+		return ANSWER_FOUND;
+	return closed || body.len == answer->length || taker->seen == ANSWER_BODY_MOST
+	     ? ANSWER_NEVER : ANSWER_NOT_YET;
 }
 
 enum answer_found
 answer_find(const struct answer *answer, struct sy_span needle, int closed)
 {
 	struct answer_search search;
-	struct sy_span body = answer->body;
-	enum answer_found found;
 
 	if (!needle.len)
 		return ANSWER_FOUND;
 	if (needle.len > ANSWER_NEEDLE_MOST)
 		return ANSWER_NEVER;
 	answer_prepare(&search, needle);
-	if (answer->chunked) {
-		found = answer_find_in_chunks(body, &search);
-		return found == ANSWER_NOT_YET && closed ? ANSWER_NEVER : found;
-	}
-	if (body.len > answer->length)
-		body.len = (size_t)answer->length;
-	if (answer_feed(&search, body))
-		return ANSWER_FOUND;
-	return closed || body.len == answer->length || search.seen == ANSWER_BODY_MOST
-	     ? ANSWER_NEVER : ANSWER_NOT_YET;
+	return answer_walk(answer, &search.taker, closed);
+}
+
+struct answer_copy {
+	struct answer_taker taker;
+	uint8_t *out;
+};
+
+static int
+answer_keep(struct answer_taker *taker, struct sy_span piece)
+{
+	struct answer_copy *copy = (struct answer_copy *)taker;
+	size_t room = ANSWER_BODY_MOST - taker->seen;
+	size_t n = piece.len < room ? piece.len : room;
+
+	if (copy->out && n)
+		memcpy(copy->out + taker->seen, piece.at, n);
+	taker->seen += n;
+	return 0;
+}
+
+enum answer_found
+answer_collect(const struct answer *answer, uint8_t *out, size_t *len, int closed)
+{
+	struct answer_copy copy = { .taker = { answer_keep, 0 }, .out = out };
+	enum answer_found found = answer_walk(answer, &copy.taker, closed);
+
+	*len = copy.taker.seen;
+	return found;
 }

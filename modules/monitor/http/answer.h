@@ -38,6 +38,9 @@ enum answer_found {
 
 /* bodiless: the request was HEAD. */
 enum answer_state answer_read(struct sy_span in, int bodiless, struct answer *out);
+/* Copies the body as it was meant, its first ANSWER_BODY_MOST bytes at most, to `out` (NULL: nowhere) and
+ * sets *len. ANSWER_NEVER: that is all of it; ANSWER_NOT_YET: there may be more. */
+enum answer_found answer_collect(const struct answer *answer, uint8_t *out, size_t *len, int closed);
 /* Looks for bytes in the body, across the borders of chunks. closed: nothing will follow. */
 enum answer_found answer_find(const struct answer *answer, struct sy_span needle, int closed);
 

@@ -116,7 +116,8 @@ ask_allocated(const struct turn_conf *conf, struct ask *ask, const struct sy_pro
 			return sy_judge(SY_PROBE_DOWN, "refuses our user name and password (401)");
 		return ask_refused(message, "Allocate with credentials");
 	}
-	if (!build_verify(in, message, ask->key))
+	/* Microsoft's newer servers may use another one than HMAC-SHA1. */
+	if (conf->dialect.index == STUN_RFC && !build_verify(in, message, sy_span(ask->key, BUILD_KEY)))
 		return sy_judge(SY_PROBE_DOWN, "the answer's integrity is not that of our password");
 	if (!message->relayed.family)
 		return sy_judge(SY_PROBE_DOWN, "an allocation without a relayed address");

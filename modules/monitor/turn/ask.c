@@ -106,7 +106,7 @@ ask_sign(const struct turn_conf *conf, struct ask *ask)
 	build_bytes(&ask->build, 0x0006, sy_span(ask->user, ask->user_len));
 	build_bytes(&ask->build, ms ? 0x0015 : 0x0014, sy_span(ask->realm, ask->realm_len));
 	build_bytes(&ask->build, ms ? 0x0014 : 0x0015, sy_span(ask->nonce, ask->nonce_len));
-	build_integrity(&ask->build, ask->key);
+	build_integrity(&ask->build, sy_span(ask->key, BUILD_KEY));
 }
 
 static void

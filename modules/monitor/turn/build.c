@@ -87,7 +87,7 @@ build_address(struct build *build, uint16_t type, const struct sy_addr *addr)
 
 /* Over the `at` bytes before the attribute, with a header that tells of it as the last. */
 static bool
-build_mac(const uint8_t *message, size_t at, enum stun_dialect dialect, const uint8_t *key,
+build_mac(const uint8_t *message, size_t at, enum stun_dialect dialect, struct sy_span key,
           uint8_t mac[static BUILD_MAC])
 {
 	uint8_t copy[BUILD_SIZE + BUILD_BLOCK] = { 0 };
@@ -98,11 +98,11 @@ build_mac(const uint8_t *message, size_t at, enum stun_dialect dialect, const ui
 		return false;
 	memcpy(copy, message, at);
 	build_16(copy + 2, at - STUN_HEADER + 4 + BUILD_MAC);
-	return HMAC(EVP_sha1(), key, BUILD_KEY, copy, len, mac, &mac_len) != NULL;
+	return HMAC(EVP_sha1(), key.at, (int)key.len, copy, len, mac, &mac_len) != NULL;
 }
 
 void
-build_integrity(struct build *build, const uint8_t key[static BUILD_KEY])
+build_integrity(struct build *build, struct sy_span key)
 {
 	uint8_t mac[BUILD_MAC];
 
@@ -146,7 +146,7 @@ build_key(struct sy_span user, struct sy_span realm, struct sy_span password,
 }
 
 bool
-build_verify(struct sy_span in, const struct stun *message, const uint8_t key[static BUILD_KEY])
+build_verify(struct sy_span in, const struct stun *message, struct sy_span key)
 {
 	uint8_t mac[BUILD_MAC];
 	size_t at = message->integrity_at;

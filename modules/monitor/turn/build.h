@@ -23,7 +23,7 @@ void build_number(struct build *build, uint16_t type, uint32_t value);
 void build_address(struct build *build, uint16_t type, const struct sy_addr *addr);
 /* MESSAGE-INTEGRITY with HMAC-SHA1; Microsoft's counts over the message with zeroes up to a multiple of 64
  * bytes. */
-void build_integrity(struct build *build, const uint8_t key[static BUILD_KEY]);
+void build_integrity(struct build *build, struct sy_span key);
 /* The lengths, and in the RFCs' dialect the fingerprint; what is to be sent. len 0: it did not fit. */
 struct sy_span build_end(struct build *build);
 
@@ -31,6 +31,6 @@ struct sy_span build_end(struct build *build);
 bool build_key(struct sy_span user, struct sy_span realm, struct sy_span password,
                uint8_t key[static BUILD_KEY]);
 /* The HMAC that a received message must have; false: it is another. */
-bool build_verify(struct sy_span in, const struct stun *message, const uint8_t key[static BUILD_KEY]);
+bool build_verify(struct sy_span in, const struct stun *message, struct sy_span key);
 
 #endif

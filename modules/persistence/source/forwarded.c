@@ -105,7 +105,7 @@ forwarded_client(struct sy_span bytes, bool standard, const struct sy_nets *trus
 {
 	struct sy_head head = sy_head(bytes);
 	struct sy_span element;
-	struct sy_addr addr;
+	struct sy_addr addr, client;
 	bool found = false;
 
 	/* From the left: who is not trusted takes the place of all before, and what cannot be read
@@ -117,10 +117,12 @@ forwarded_client(struct sy_span bytes, bool standard, const struct sy_nets *trus
 			if (!(standard ? forwarded_element : forwarded_node)(element, &addr)) {
 				found = false;
 			} else if (!found || !sy_nets_have(trusted, &addr)) {
-				*out = addr;
+				client = addr;
 				found = true;
 			}
 		}
 	}
+	if (found)
+		*out = client;
 	return found;
 }

@@ -203,7 +203,7 @@ change_replace(const struct pattern *pattern, const char *with, struct sy_span t
 	struct captures captures = { .n = 0 };
 	size_t before;
 
-	if (pattern_match(pattern, text, &captures) != WORDS_MATCH)
+	if (pattern_match(pattern, text, &captures) != WANTED_MATCH)
 		return false;
 	before = (size_t)(captures.found[0].at - text.at);
 	out_bytes(out, text.at, before);

@@ -21,7 +21,7 @@ http_forget(struct sy_session *session)
 	out_free(&http->request);
 	kept.request = http->request;
 	*http = (struct http){
-		.heard = true, .last = kept.last, .old = kept.old, .pin = kept.pin, .pinned = kept.pinned,
+		.heard = kept.heard, .last = kept.last, .old = kept.old, .pin = kept.pin, .pinned = kept.pinned,
 		.request = kept.request, .out = kept.out,
 	};
 	memcpy(http->asked, kept.asked, sizeof(http->asked));
@@ -176,7 +176,7 @@ http_body_bad(struct sy_session *session, uint32_t status, const char *problem)
 }
 
 static struct sy_verdict
-http_body_chunks(struct sy_session *session, struct sy_span in)
+http_body_chunks(struct sy_session *session, struct sy_span in, bool eof)
 {
 	const struct http_conf *conf = http_conf(session);
 	struct http *http = session->state;
@@ -187,45 +187,54 @@ http_body_chunks(struct sy_session *session, struct sy_span in)
 	if (conf->body_limit.n && http->body > conf->body_limit.n)
 		return http_body_bad(session, 413, "the body is longer than body-limit");
 	if (run.last)
-		http->asking = ASK_DONE;
+		http->asking = ASK_LAST;
 	if (run.n + ahead > 0)
 		return http_pass(session, run.n, ahead);
 	if (run.problem)
 		return http_body_bad(session, 400, run.problem);
+	if (eof)
+		return (struct sy_verdict){ .what = SY_CLOSE,
+		                            .reason = "the client left in the middle of its request" };
 	/* A size without an end, or a trailer: the same time as for a slice. */
 	return http_need(http->unhurried ? 0 : HTTP_GRACE_MS + HTTP_SLICE * 1000 / conf->body_rate);
 }
 
 static struct sy_verdict
-http_body(struct sy_session *session, struct sy_span in)
+http_body(struct sy_session *session, struct sy_span in, bool eof)
 {
 	struct http *http = session->state;
 	uint64_t there, ahead;
 
 	if (http->chunks)
-		return http_body_chunks(session, in);
+		return http_body_chunks(session, in, eof);
 	there = in.len < http->left ? in.len : http->left;
 	ahead = http_slice(http, in.len);
 	if (ahead > http->left - there)
 		ahead = http->left - there;
 	http->left -= there + ahead;
 	if (!http->left)
-		http->asking = ASK_DONE;
+		http->asking = ASK_LAST;
 	return http_pass(session, there, ahead);
 }
 
 static struct sy_verdict
-http_client(struct sy_session *session, struct sy_span in)
+http_client(struct sy_session *session, struct sy_span in, bool eof)
 {
 	struct http *http = session->state;
 
+	/* A server that does not get the whole body shall be asked nothing else. */
+	if (eof && http->asking != ASK_DONE)
+		http->spent = true;
 	switch ((enum asking)http->asking) {
 	case ASK_HEAD:
 		return http_head(session, in);
 	case ASK_ROUTED:
 		return http_ask(session, in);
 	case ASK_BODY:
-		return http_body(session, in);
+		return http_body(session, in, eof);
+	case ASK_LAST:
+		http->asking = ASK_DONE;
+		break;
 	case ASK_DONE:
 		break;
 	}
@@ -278,7 +287,7 @@ http_answer_chunks(struct sy_session *session, struct sy_span in)
 	uint64_t ahead = chunked_ahead(chunked, UINT64_MAX);
 
 	if (run.last)
-		http->answering = ANSWER_DONE;
+		http->answering = ANSWER_LAST;
 	if (run.n + ahead > 0)
 		return (struct sy_verdict){ .what = SY_PASS, .n = run.n + ahead };
 	if (!run.problem)
@@ -337,7 +346,7 @@ http_server(struct sy_session *session, struct sy_span in, bool eof)
 	case ANSWER_HEAD:
 		return http_answer_head(session, in);
 	case ANSWER_LENGTH:
-		http->answering = ANSWER_DONE;
+		http->answering = ANSWER_LAST;
 		return (struct sy_verdict){ .what = SY_PASS, .n = http->rest };
 	case ANSWER_CHUNKS:
 		return http->dechunk ? http_answer_dechunk(session, in) : http_answer_chunks(session, in);
@@ -350,6 +359,9 @@ http_server(struct sy_session *session, struct sy_span in, bool eof)
 		session->gauge[GAUGE_TUNNELS] = 1;
 		sy_count(session, COUNT_UPGRADES, 1);
 		return (struct sy_verdict){ .what = SY_TUNNEL };
+	case ANSWER_LAST:
+		http->answering = ANSWER_DONE;
+		break;
 	case ANSWER_DONE:
 		break;
 	}
@@ -363,13 +375,22 @@ http_data(struct sy_session *session, enum sy_side side, uint32_t exchange, stru
 {
 	struct http *http = session->state;
 
-	(void)exchange;
+	if (!http->heard && !session->stream && http_conf(session)->http2 && in.len) {
+		bool whole;
+
+		if (h2_preface(in, &whole) && !whole && !eof)
+			return http_need(http_conf(session)->header_timeout.ms);
+		http->speaks_h2 = h2_preface(in, &whole);
+	}
+	http->heard = http->heard || in.len > 0;
+	if (http->speaks_h2)
+		return h2_data(session, side, exchange, in, eof);
 	/* The core has sent what it was given. */
 	if (http->out.at)
 		out_free(&http->out);
 	if (http->asking >= ASK_BODY && http->request.at)
 		out_free(&http->request);
-	return side == SY_CLIENT ? http_client(session, in) : http_server(session, in, eof);
+	return side == SY_CLIENT ? http_client(session, in, eof) : http_server(session, in, eof);
 }
 
 static void
@@ -377,6 +398,7 @@ http_close(struct sy_session *session)
 {
 	struct http *http = session->state;
 
+	h2_close(session);
 	http_forget(session);
 	out_free(&http->out);
 }
@@ -386,6 +408,8 @@ http_fail(struct sy_session *session, enum sy_failure what)
 {
 	struct http *http = session->state;
 
+	if (http->h2)
+		return h2_fail(session, what);
 	switch (what) {
 	case SY_FAIL_REFUSED:
 	case SY_FAIL_NO_SERVER:

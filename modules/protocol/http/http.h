@@ -7,7 +7,7 @@
  *	rules.c      matches, and what they lead to; settings.c: the directives
  *	h2.c         HTTP/2 towards clients; each stream becomes a session of http.c
  *	message.c chunked.c    the bytes of HTTP/1.x
- *	words.c out.c          comparing text, putting text together */
+ *	wanted.c out.c          comparing text, putting text together */
 #ifndef PROTOCOL_HTTP_HTTP_H
 #define PROTOCOL_HTTP_HTTP_H
 
@@ -44,6 +44,7 @@ enum asking {
 	ASK_HEAD,                 /* its head is not there yet */
 	ASK_ROUTED,               /* a server is being looked for */
 	ASK_BODY,
+	ASK_LAST,                 /* the last of it was let pass; that is done when we are asked again */
 	ASK_DONE,                 /* all of it is with the server */
 };
 
@@ -53,6 +54,7 @@ enum answering {
 	ANSWER_LENGTH,            /* http->rest bytes of the body are not let pass yet */
 	ANSWER_CHUNKS,
 	ANSWER_UNTIL_END,         /* until the server closes */
+	ANSWER_LAST,              /* as ASK_LAST */
 	ANSWER_TUNNEL,            /* the head of a 101 is said */
 	ANSWER_DONE,
 };
@@ -63,6 +65,7 @@ struct h2;
 struct http {
 	uint8_t asking, answering;
 	bool heard;               /* the client has said something */
+	bool speaks_h2;           /* it speaks HTTP/2 */
 	bool last;                /* the connection ends with this exchange */
 	bool old;                 /* the client speaks HTTP/1.0 */
 	bool head_only;           /* HEAD was asked */

@@ -118,7 +118,7 @@ span_lists(struct sy_span list, const char *word)
 enum head_state
 head_scan(struct head_scan *scan, struct sy_span in, const struct head_limits *limits)
 {
-	for (;;) {
+	while (!scan->whole) {
 		size_t most = scan->first ? limits->field : limits->line, line;
 		const uint8_t *lf = in.len > scan->seen
 		                  ? memchr(in.at + scan->seen, '\n', in.len - scan->seen) : NULL;
@@ -133,12 +133,12 @@ head_scan(struct head_scan *scan, struct sy_span in, const struct head_limits *l
 		scan->seen = (uint32_t)(lf - in.at) + 1;
 		if (line < 2 || lf[-1] != '\r')
 			return HEAD_BARE_LF;
-		if (line == 2)
-			return HEAD_WHOLE;
-		if (!scan->first)
+		scan->whole = line == 2;
+		if (!scan->whole && !scan->first)
 			scan->first = scan->seen;
 		scan->line = scan->seen;
 	}
+	return HEAD_WHOLE;
 }
 
 bool
@@ -146,6 +146,9 @@ head_begins(struct sy_span in)
 {
 	size_t i = 0;
 
+	/* The beginning of an empty line, which may come before. */
+	if (in.len == 1 && in.at[0] == '\r')
+		return true;
 	while (i < in.len && i <= MESSAGE_METHOD && message_byte_is(in.at[i], IS_TOKEN))
 		i++;
 	return i == in.len || (i > 0 && i <= MESSAGE_METHOD && in.at[i] == ' ');
@@ -364,7 +367,7 @@ message_request_line(struct message *message, struct sy_span line)
 	if (!span_is_token(message->method))
 		return message_refuse(message, 400, "the first line does not begin with a method");
 	if (message->method.len > MESSAGE_METHOD)
-		return message_refuse(message, 501, "the method is too long to be one");
+		return message_refuse(message, 400, "the method is too long to be one");
 	if (!message->target.len || memchr(line.at, ' ', line.len))
 		return message_refuse(message, 400, "the first line is not made of three words");
 	return message_version(message, line) && message_target(message);

@@ -65,6 +65,7 @@ struct head_scan {
 	uint32_t seen;            /* bytes that were looked at */
 	uint32_t line;            /* where the line in hand begins */
 	uint32_t first;           /* length of the first line with its end; 0: not complete */
+	bool whole;               /* the end was found */
 };
 
 enum head_state {

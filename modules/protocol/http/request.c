@@ -288,6 +288,19 @@ request_connection(const struct http *http, const struct message *message, struc
 		                                          ? "Upgrade, TE" : "Upgrade"));
 }
 
+/* HTTP/1.0 need not name a host, and HTTP/1.1 must: it is the address that the client connected to. */
+static void
+request_host_unnamed(const struct sy_addr *service, struct out *out)
+{
+	bool six = service->family == SY_IPV6;
+	char addr[OUT_ADDR];
+
+	out_text(out, six ? "[" : "");
+	out_text(out, addr_words(service, addr));
+	out_text(out, six ? "]:" : ":");
+	out_number(out, service->port);
+}
+
 /* False: what came out of the rewriting of the path is no path. */
 static bool
 request_write(struct sy_session *session, struct message *message, const struct scene *scene)
@@ -309,6 +322,8 @@ request_write(struct sy_session *session, struct message *message, const struct 
 	out_text(out, " HTTP/1.1\r\nHost: ");
 	if (host)
 		rules_expand(out, host, scene);
+	else if (!message->host.len)
+		request_host_unnamed(&session->facts.service, out);
 	else
 		out_span(out, message->host);
 	out_text(out, "\r\n");

@@ -77,7 +77,7 @@ rules_path(struct sy_span path, char *room)
 struct rules_any {
 	const struct match *match;
 	struct scene *scene;
-	enum words_result result;
+	enum wanted_result result;
 	bool found;
 };
 
@@ -86,25 +86,25 @@ rules_value(struct rules_any *any, struct sy_span value)
 {
 	static const uint8_t empty[1];
 
-	if (any->found && any->result != WORDS_OTHER)
+	if (any->found && any->result != WANTED_OTHER)
 		return;
 	any->found = true;
 	if (!value.at)
 		value = sy_span(empty, 0);
-	any->result = words_given(any->match->words)
-	            ? words_match(any->match->words, value, &any->scene->captures) : WORDS_MATCH;
+	any->result = wanted_given(any->match->words)
+	            ? wanted_match(any->match->words, value, &any->scene->captures) : WANTED_MATCH;
 }
 
-static enum words_result
+static enum wanted_result
 rules_value_end(struct rules_any *any)
 {
 	if (any->found)
 		return any->result;
-	return words_given(any->match->words) ? words_match(any->match->words, sy_span(NULL, 0), NULL)
-	                                      : WORDS_OTHER;
+	return wanted_given(any->match->words) ? wanted_match(any->match->words, sy_span(NULL, 0), NULL)
+	                                      : WANTED_OTHER;
 }
 
-static enum words_result
+static enum wanted_result
 rules_header(const struct match *match, struct scene *scene)
 {
 	struct rules_any any = { .match = match, .scene = scene };
@@ -135,7 +135,7 @@ rules_pairs(struct rules_any *any, struct sy_span text, char between)
 	}
 }
 
-static enum words_result
+static enum wanted_result
 rules_cookie(const struct match *match, struct scene *scene)
 {
 	struct rules_any any = { .match = match, .scene = scene };
@@ -154,7 +154,7 @@ rules_query_of(struct sy_span path)
 	return query ? sy_span(query + 1, path.len - (size_t)(query - path.at) - 1) : sy_span(NULL, 0);
 }
 
-static enum words_result
+static enum wanted_result
 rules_query(const struct match *match, struct scene *scene)
 {
 	struct rules_any any = { .match = match, .scene = scene };
@@ -164,24 +164,24 @@ rules_query(const struct match *match, struct scene *scene)
 }
 
 /* All of them match. */
-static enum words_result
+static enum wanted_result
 rules_each(const struct sy_blocks *matches, struct scene *scene,
-           enum words_result (*one)(const struct match *match, struct scene *scene))
+           enum wanted_result (*one)(const struct match *match, struct scene *scene))
 {
 	const struct match *match = matches->at;
-	enum words_result result = WORDS_MATCH;
+	enum wanted_result result = WANTED_MATCH;
 
-	for (uint32_t i = 0; i < matches->n && result == WORDS_MATCH; i++)
+	for (uint32_t i = 0; i < matches->n && result == WANTED_MATCH; i++)
 		result = one(&match[i], scene);
 	return result;
 }
 
-static enum words_result
-rules_words(const struct words *words, struct sy_span text, struct scene *scene)
+static enum wanted_result
+rules_words(const struct wanted *words, struct sy_span text, struct scene *scene)
 {
-	if (!words_given(words))
-		return WORDS_MATCH;
-	return words_match(words, text.len ? text : sy_span(NULL, 0), &scene->captures);
+	if (!wanted_given(words))
+		return WANTED_MATCH;
+	return wanted_match(words, text.len ? text : sy_span(NULL, 0), &scene->captures);
 }
 
 /* Who asks, and how. */
@@ -196,29 +196,29 @@ rules_client(const struct rule *rule, const struct sy_facts *facts)
 }
 
 /* The cheap ones first; the path last, so that \1 is of its pattern when it has one. */
-static enum words_result
+static enum wanted_result
 rules_match(const struct rule *rule, struct scene *scene)
 {
 	const struct sy_facts *facts = &scene->session->facts;
-	enum words_result result;
+	enum wanted_result result;
 
 	scene->captures.n = 0;
 	if (!rules_client(rule, facts))
-		return WORDS_OTHER;
+		return WANTED_OTHER;
 	result = rules_words(rule->words.method, scene->request->method, scene);
-	if (result == WORDS_MATCH)
+	if (result == WANTED_MATCH)
 		result = rules_words(rule->words.sni, facts->sni, scene);
-	if (result == WORDS_MATCH)
+	if (result == WANTED_MATCH)
 		result = rules_words(rule->words.certificate, facts->certificate, scene);
-	if (result == WORDS_MATCH)
+	if (result == WANTED_MATCH)
 		result = rules_each(&rule->header, scene, rules_header);
-	if (result == WORDS_MATCH)
+	if (result == WANTED_MATCH)
 		result = rules_each(&rule->cookie, scene, rules_cookie);
-	if (result == WORDS_MATCH)
+	if (result == WANTED_MATCH)
 		result = rules_each(&rule->query, scene, rules_query);
-	if (result == WORDS_MATCH)
+	if (result == WANTED_MATCH)
 		result = rules_words(rule->words.host, facts->host, scene);
-	if (result == WORDS_MATCH)
+	if (result == WANTED_MATCH)
 		result = rules_words(rule->words.path, scene->path, scene);
 	return result;
 }
@@ -229,11 +229,11 @@ rules_find(const struct sy_blocks *rules, struct scene *scene, bool *gave_up)
 	const struct rule *rule = rules->at;
 
 	for (uint32_t i = 0; i < rules->n; i++) {
-		enum words_result result = rules_match(&rule[i], scene);
+		enum wanted_result result = rules_match(&rule[i], scene);
 
-		*gave_up = result == WORDS_GAVE_UP;
-		if (result != WORDS_OTHER)
-			return result == WORDS_MATCH ? &rule[i] : NULL;
+		*gave_up = result == WANTED_GAVE_UP;
+		if (result != WANTED_OTHER)
+			return result == WANTED_MATCH ? &rule[i] : NULL;
 	}
 	scene->captures.n = 0;
 	return NULL;
@@ -247,7 +247,7 @@ rules_matches_make(const char *what, struct sy_blocks *matches, struct sy_err *e
 	struct match *match = (struct match *)matches->at;
 
 	for (uint32_t i = 0; i < matches->n; i++) {
-		match[i].words = words_make(what, match[i].value, err);
+		match[i].words = wanted_make(what, match[i].value, err);
 		if (!match[i].words)
 			return -1;
 	}
@@ -260,7 +260,7 @@ rules_matches_free(struct sy_blocks *matches)
 	struct match *match = (struct match *)matches->at;
 
 	for (uint32_t i = 0; i < matches->n; i++) {
-		words_free(match[i].words);
+		wanted_free(match[i].words);
 		match[i].words = NULL;
 	}
 }
@@ -304,7 +304,7 @@ rules_check(const struct rule *rule, struct sy_err *err)
 static int
 rules_make_one(struct rule *rule, struct sy_err *err)
 {
-	const struct { const char *what; struct sy_list list; struct words **words; } lists[] = {
+	const struct { const char *what; struct sy_list list; struct wanted **words; } lists[] = {
 		{ "host", rule->host, &rule->words.host },
 		{ "method", rule->method, &rule->words.method },
 		{ "path", rule->path, &rule->words.path },
@@ -313,7 +313,7 @@ rules_make_one(struct rule *rule, struct sy_err *err)
 	};
 
 	for (unsigned i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
-		*lists[i].words = words_make(lists[i].what, lists[i].list, err);
+		*lists[i].words = wanted_make(lists[i].what, lists[i].list, err);
 		if (!*lists[i].words)
 			return -1;
 	}
@@ -346,11 +346,11 @@ rules_free(struct sy_blocks *rules)
 	for (uint32_t i = 0; i < rules->n; i++) {
 		struct rewrite *rewrite = (struct rewrite *)rule[i].rewrite.at;
 
-		words_free(rule[i].words.host);
-		words_free(rule[i].words.method);
-		words_free(rule[i].words.path);
-		words_free(rule[i].words.sni);
-		words_free(rule[i].words.certificate);
+		wanted_free(rule[i].words.host);
+		wanted_free(rule[i].words.method);
+		wanted_free(rule[i].words.path);
+		wanted_free(rule[i].words.sni);
+		wanted_free(rule[i].words.certificate);
 		memset(&rule[i].words, 0, sizeof(rule[i].words));
 		rules_matches_free(&rule[i].header);
 		rules_matches_free(&rule[i].cookie);

@@ -4,7 +4,7 @@
 #define PROTOCOL_HTTP_SETTINGS_H
 
 #include "api/module.h"
-#include "words.h"
+#include "wanted.h"
 
 enum change_what { CHANGE_SET, CHANGE_ADD, CHANGE_REMOVE, CHANGE_REPLACE };
 
@@ -21,7 +21,7 @@ struct match {
 	const char *name;
 	struct sy_list value;
 	/* made by check(): */
-	struct words *words;
+	struct wanted *words;
 };
 
 struct rewrite {
@@ -53,7 +53,7 @@ struct rule {
 	struct sy_blocks request_header, response_header; /* struct change */
 	/* made by check(): */
 	struct {
-		struct words *host, *method, *path, *sni, *certificate;
+		struct wanted *host, *method, *path, *sni, *certificate;
 	} words;
 };
 

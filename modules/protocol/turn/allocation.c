@@ -67,6 +67,7 @@ turn_gone(struct sy_session *session)
 {
 	session->gauge[GAUGE_ALLOCATIONS] = 0;
 	session->busy = false;
+	session->until_ms = 0;
 }
 
 /* It lives, and so long. */
@@ -82,6 +83,7 @@ turn_lives(struct sy_session *session, uint32_t lifetime_s)
 	state->expires_ms = session->now_ms + ms;
 	session->gauge[GAUGE_ALLOCATIONS] = 1;
 	session->busy = true;
+	session->until_ms = state->expires_ms;
 	return (uint32_t)ms + TURN_GRACE_MS;
 }
 
@@ -120,7 +122,9 @@ turn_question(struct sy_session *session, const struct stun *message)
 		return effect;
 	case STUN_ALLOCATE:
 		sy_count(session, COUNT_ALLOCATES, 1);
-		effect.unproven = !message->integrity_at;
+		/* Whether credentials are good, only the server knows: its challenge goes to whoever seems to
+		 * have asked, with them or without. */
+		effect.unproven = !turn_has(session);
 		effect.fresh = !turn_has(session) && !state->inherited;
 		break;
 	case STUN_REFRESH:

@@ -46,18 +46,24 @@ turn_is_first(struct sy_session *session, const struct stun *message)
 static struct sy_verdict
 turn_understood(struct sy_session *session, enum sy_side side, const struct stun *message, size_t size)
 {
+	const struct turn_conf *conf = session->conf;
 	struct turn_state *state = session->state;
+	struct turn_effect effect;
+	struct sy_verdict verdict;
 
 	if (side == SY_CLIENT && turn_is_first(session, message))
 		return (struct sy_verdict){ .what = SY_ROUTE };
-	turn_notice(session, side, message);
+	effect = turn_notice(session, side, message);
 	/* RFC 6062 5.4: from here on it is the connection of a peer. */
 	if (side == SY_SERVER && message->method == STUN_CONNECTION_BIND &&
 	    message->class == STUN_SUCCESS) {
 		state->framing = TURN_TUNNEL;
 		return (struct sy_verdict){ .what = SY_TUNNEL };
 	}
-	return turn_pass(size);
+	verdict = turn_pass(size);
+	if (effect.overloaded)
+		verdict.relieve_ms = (uint32_t)conf->relief.ms;
+	return verdict;
 }
 
 /* `size` bytes from here, the message behind `before` of them. What only carries data is not waited for:

@@ -17,8 +17,9 @@ static const struct sy_row turn_other_rows[] = {
 static const struct sy_row turn_rows[] = {
 	SY_ROW(struct turn_conf, unauthenticated_rate, "unauthenticated-rate", .min = 1, .max = 1000000,
 	       .preset = "50/s",
-	       .doc = "Allocate requests without credentials that one client address may send over UDP in a "
-	              "second; servers answer them with more than was asked, so others could be flooded."),
+	       .doc = "Allocate requests over UDP that one client address may send in a second, from ports "
+	              "that have no allocation yet; servers answer with more than was asked, and in the name "
+	              "of others anybody could have them flooded."),
 	SY_ROW(struct turn_conf, relief, "relief", .max = SY_HOUR, .preset = "5s",
 	       .doc = "How long a server gets a quarter of its share of new clients after it refused an "
 	              "allocation for its quota, its capacity or by a rule (486, 508, 403); 0: not at all."),

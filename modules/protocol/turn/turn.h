@@ -75,7 +75,7 @@ struct turn_state {
 /* What follows from a message, besides passing it on. */
 struct turn_effect {
 	bool fresh;               /* an Allocate of a client that has none yet */
-	bool unproven;            /* without credentials */
+	bool unproven;            /* nobody knows yet who it is */
 	bool overloaded;          /* the server said so */
 	uint32_t lifetime_ms;     /* 0: nothing new */
 };

@@ -8,8 +8,8 @@
  *	!WORD       not that
  *
  * Of a list one word has to match, and none of those with ! may; a list of ! alone matches all others. */
-#ifndef PROTOCOL_HTTP_WORDS_H
-#define PROTOCOL_HTTP_WORDS_H
+#ifndef PROTOCOL_HTTP_WANTED_H
+#define PROTOCOL_HTTP_WANTED_H
 
 #include <stdbool.h>
 
@@ -17,38 +17,38 @@
 #include "api/rows.h"
 
 enum {
-	WORDS_CAPTURES = 10,      /* \0 to \9 */
+	WANTED_CAPTURES = 10,      /* \0 to \9 */
 };
 
 struct pattern;
 
 /* What a pattern has found, for \1 and so on. */
 struct captures {
-	struct sy_span found[WORDS_CAPTURES];
+	struct sy_span found[WANTED_CAPTURES];
 	uint32_t n;
 };
 
-struct words;
+struct wanted;
 
 /* Compiles a list; NULL with err, which names `what`. An empty list gives one that is not asked. */
-struct words *words_make(const char *what, struct sy_list list, struct sy_err *err);
-void words_free(struct words *words);
-bool words_given(const struct words *words);
+struct wanted *wanted_make(const char *what, struct sy_list list, struct sy_err *err);
+void wanted_free(struct wanted *words);
+bool wanted_given(const struct wanted *words);
 
-enum words_result {
-	WORDS_OTHER,
-	WORDS_MATCH,
-	WORDS_GAVE_UP,            /* a pattern took more than its limit */
+enum wanted_result {
+	WANTED_OTHER,
+	WANTED_MATCH,
+	WANTED_GAVE_UP,            /* a pattern took more than its limit */
 };
 
 /* A text that is not there (at NULL) matches ! words alone. captures may be NULL; it is changed only when
  * a pattern matches. */
-enum words_result words_match(const struct words *words, struct sy_span text, struct captures *captures);
+enum wanted_result wanted_match(const struct wanted *words, struct sy_span text, struct captures *captures);
 
 /* One pattern, for replacing. */
 struct pattern *pattern_make(const char *what, const char *text, struct sy_err *err);
 void pattern_free(struct pattern *pattern);
-enum words_result pattern_match(const struct pattern *pattern, struct sy_span text,
+enum wanted_result pattern_match(const struct pattern *pattern, struct sy_span text,
                                 struct captures *captures);
 
 #endif

@@ -1,4 +1,4 @@
-#include "words.h"
+#include "wanted.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
@@ -25,7 +25,7 @@ struct word {
 	struct pattern *pattern;
 };
 
-struct words {
+struct wanted {
 	uint32_t n, wanted;       /* wanted: words without ! */
 	struct word at[];
 };
@@ -77,7 +77,7 @@ pattern_make(const char *what, const char *text, struct sy_err *err)
 	return pattern;
 }
 
-enum words_result
+enum wanted_result
 pattern_match(const struct pattern *pattern, struct sy_span text, struct captures *captures)
 {
 	static const uint8_t nothing[1];
@@ -88,15 +88,15 @@ pattern_match(const struct pattern *pattern, struct sy_span text, struct capture
 		text.at = nothing;
 	n = pcre2_match(pattern->code, text.at, text.len, 0, 0, pattern->data, pattern->limits);
 	if (n < 0)
-		return n == PCRE2_ERROR_NOMATCH ? WORDS_OTHER : WORDS_GAVE_UP;
+		return n == PCRE2_ERROR_NOMATCH ? WANTED_OTHER : WANTED_GAVE_UP;
 	if (!captures)
-		return WORDS_MATCH;
-	captures->n = n < WORDS_CAPTURES ? (uint32_t)n : WORDS_CAPTURES;
+		return WANTED_MATCH;
+	captures->n = n < WANTED_CAPTURES ? (uint32_t)n : WANTED_CAPTURES;
 	for (uint32_t i = 0; i < captures->n; i++)
 		captures->found[i] = at[2 * i] == PCRE2_UNSET || at[2 * i] > at[2 * i + 1]
 		                   ? sy_span(NULL, 0)
 		                   : sy_span(text.at + at[2 * i], at[2 * i + 1] - at[2 * i]);
-	return WORDS_MATCH;
+	return WANTED_MATCH;
 }
 
 static bool
@@ -124,10 +124,10 @@ word_make(struct word *word, const char *what, const char *text, struct sy_err *
 	return true;
 }
 
-struct words *
-words_make(const char *what, struct sy_list list, struct sy_err *err)
+struct wanted *
+wanted_make(const char *what, struct sy_list list, struct sy_err *err)
 {
-	struct words *words = calloc(1, sizeof(*words) + list.n * sizeof(words->at[0]));
+	struct wanted *words = calloc(1, sizeof(*words) + list.n * sizeof(words->at[0]));
 
 	if (!words) {
 		sy_fail(err, "%s: no memory", what);
@@ -137,7 +137,7 @@ words_make(const char *what, struct sy_list list, struct sy_err *err)
 		struct word *word = &words->at[words->n];
 
 		if (!word_make(word, what, list.at[words->n], err)) {
-			words_free(words);
+			wanted_free(words);
 			return NULL;
 		}
 		words->wanted += !word->not;
@@ -146,7 +146,7 @@ words_make(const char *what, struct sy_list list, struct sy_err *err)
 }
 
 void
-words_free(struct words *words)
+wanted_free(struct wanted *words)
 {
 	if (!words)
 		return;
@@ -156,7 +156,7 @@ words_free(struct words *words)
 }
 
 bool
-words_given(const struct words *words)
+wanted_given(const struct wanted *words)
 {
 	return words && words->n > 0;
 }
@@ -167,7 +167,7 @@ word_at(const struct word *word, const uint8_t *at)
 	return strncasecmp((const char *)at, (const char *)word->text.at, word->text.len) == 0;
 }
 
-static enum words_result
+static enum wanted_result
 word_match(const struct word *word, struct sy_span text, struct captures *captures)
 {
 	size_t len = word->text.len;
@@ -176,38 +176,38 @@ word_match(const struct word *word, struct sy_span text, struct captures *captur
 	case WORD_PATTERN:
 		return pattern_match(word->pattern, text, word->not ? NULL : captures);
 	case WORD_ANY:
-		return WORDS_MATCH;
+		return WANTED_MATCH;
 	case WORD_SAME:
-		return text.len == len && word_at(word, text.at) ? WORDS_MATCH : WORDS_OTHER;
+		return text.len == len && word_at(word, text.at) ? WANTED_MATCH : WANTED_OTHER;
 	case WORD_BEGINS:
-		return text.len >= len && word_at(word, text.at) ? WORDS_MATCH : WORDS_OTHER;
+		return text.len >= len && word_at(word, text.at) ? WANTED_MATCH : WANTED_OTHER;
 	case WORD_ENDS:
-		return text.len >= len && word_at(word, text.at + text.len - len) ? WORDS_MATCH
-		                                                                  : WORDS_OTHER;
+		return text.len >= len && word_at(word, text.at + text.len - len) ? WANTED_MATCH
+		                                                                  : WANTED_OTHER;
 	case WORD_HOLDS:
 		for (size_t i = 0; i + len <= text.len; i++)
 			if (word_at(word, text.at + i))
-				return WORDS_MATCH;
+				return WANTED_MATCH;
 		break;
 	}
-	return WORDS_OTHER;
+	return WANTED_OTHER;
 }
 
-enum words_result
-words_match(const struct words *words, struct sy_span text, struct captures *captures)
+enum wanted_result
+wanted_match(const struct wanted *words, struct sy_span text, struct captures *captures)
 {
 	bool matched = words->wanted == 0;
 
 	for (uint32_t i = 0; i < words->n; i++) {
 		const struct word *word = &words->at[i];
-		enum words_result result;
+		enum wanted_result result;
 
 		if (!text.at || (matched && !word->not))
 			continue;
 		result = word_match(word, text, captures);
-		if (result == WORDS_GAVE_UP || (result == WORDS_MATCH && word->not))
-			return result == WORDS_MATCH ? WORDS_OTHER : result;
-		matched = matched || result == WORDS_MATCH;
+		if (result == WANTED_GAVE_UP || (result == WANTED_MATCH && word->not))
+			return result == WANTED_MATCH ? WANTED_OTHER : result;
+		matched = matched || result == WANTED_MATCH;
 	}
-	return matched ? WORDS_MATCH : WORDS_OTHER;
+	return matched ? WANTED_MATCH : WANTED_OTHER;
 }

@@ -1,0 +1,132 @@
+/* SIP messages: whatever comes, the reader says more, done or wrong, looks at nothing behind the input,
+ * and keeps its promises: a byte more never takes a judgement back, a head is not done a byte earlier,
+ * bytes one by one are read as in one piece, and nothing that reads the fields runs off them. What is
+ * put down in the book is found there, and all of it can be taken out again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/must.h"
+#include "contrib/fuzz/fuzz.h"
+#include "modules/protocol/sip/book.h"
+#include "modules/protocol/sip/reply.h"
+#include "modules/protocol/sip/value.h"
+
+const char *const fuzz_seeds[] = {
+	"INVITE sip:b@example.com SIP/2.0\r\nVia: SIP/2.0/TLS h:5061;branch=z9hG4bK1;rport\r\n"
+	"From: \"A \\\" B\" <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.com>\r\nCall-ID: 1@h\r\n"
+	"CSeq: 1 INVITE\r\nContent-Length: 3\r\n\r\nabc",
+	"SIP/2.0 200 OK\r\nv: SIP/2.0/TLS h:5061;branch=z9hG4bK1\r\nf: <sip:a@example.com>;tag=1\r\n"
+	"t: <sip:b@example.com>;tag=2\r\ni: 1@h\r\nCSeq: 1 INVITE\r\nl: 0\r\n\r\n",
+	"REGISTER sip:example.com SIP/2.0\r\nVia: SIP / 2.0\r\n / TCP h , SIP/2.0/UDP g\r\nf: sip:a@b;tag=1\r\n"
+	"t: sip:a@b\r\ni: 1\r\nCSeq: 2\r\n REGISTER\r\nm: <sip:a@h>;expires=0\r\nExpires: 60\r\nl: 0\r\n\r\n",
+	"SIP/2.0 200 \r\nv: SIP/2.0/TCP h;branch=x\r\nf: sip:a@b;tag=1\r\nt: sip:a@b;tag=3\r\ni: 1\r\n"
+	"CSeq: 2 REGISTER\r\nm: <sip:a@h>;expires=60\r\nl: 0\r\n\r\n",
+	"BYE tel:+123;x SIP/2.0\r\nv: SIP/2.0/TCP h;branch=y\r\nf: sip:a@b;tag=1\r\nt: sip:a@b;tag=3\r\ni: 1\r\n"
+	"CSeq: 3 BYE\r\nl: 0\r\n\r\n\r\n\r\n",
+	NULL
+};
+
+static enum sip_read
+fuzz_read(struct sip_scan *scan, const uint8_t *at, size_t len, struct sip_message *out)
+{
+	static uint8_t *copy;
+	enum sip_read got;
+
+	free(copy);
+	copy = malloc(len ? len : 1);
+	must(copy);
+	if (len)
+		memcpy(copy, at, len);
+	got = sip_read(scan, sy_span(copy, len), 65536, out);
+	must(got != SIP_WRONG || out->problem);
+	must((got != SIP_MESSAGE && got != SIP_BLANK) || (out->len > 0 && out->len <= len));
+	return got;
+}
+
+static void
+fuzz_fields(const struct sip_message *message)
+{
+	char aor[40];
+	struct reply *reply = reply_make(message);
+
+	must(sip_uri_aor(sip_uri(message->to), aor, sizeof(aor)) <= sizeof(aor));
+	(void)sip_uri_host(message->uri);
+	(void)sip_parameter(message->contact, "expires");
+	if (reply) {
+		struct sip_scan scan = { 0 };
+		struct sip_message answer;
+		struct sy_span said = reply_say(reply, 503, 30);
+
+		/* Ours is as good as what it answers. */
+		must(sip_read(&scan, said, 0, &answer) == SIP_MESSAGE && answer.len == said.len);
+		must(answer.status == 503 && answer.to_tag.len && answer.cseq == message->cseq);
+	}
+	free(reply);
+}
+
+static void
+fuzz_book(const uint8_t *data, size_t size)
+{
+	uint32_t counts[SY_COUNTERS] = { 0 };
+	struct sy_session session = { .count = counts, .now_ms = 1 };
+	struct book book = { 0 };
+	struct sip_message message;
+	enum sy_side side = SY_CLIENT;
+	size_t at = 0;
+
+	while (at < size) {
+		struct sip_scan scan = { 0 };
+		enum sip_read got = sip_read(&scan, sy_span(data + at, size - at), 65536, &message);
+
+		if (got == SIP_MESSAGE) {
+			uint64_t rest = size - at - message.len;
+
+			book_message(&book, &session, side, &message);
+			side = message.body & 1 ? SY_CLIENT : side == SY_CLIENT ? SY_SERVER : SY_CLIENT;
+			at += message.body < rest ? message.len + (size_t)message.body : size - at;
+			session.now_ms += 7;
+		} else if (got == SIP_BLANK) {
+			at += message.len;
+		} else {
+			at++;
+		}
+		must(session.gauge[0] >= 0 && session.gauge[1] >= 0 && session.gauge[2] >= 0);
+		must((uint32_t)(session.gauge[0] + session.gauge[1] + session.gauge[2]) == book.used);
+	}
+	session.now_ms += UINT64_MAX / 2;
+	book_sweep(&book, &session);
+	must(book.used == 0 && !book.entries && !session.gauge[0] && !session.gauge[1] && !session.gauge[2]);
+	book_free(&book);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct sip_scan scan = { 0 }, slow = { 0 };
+	struct sip_message whole, part;
+	enum sip_read got = fuzz_read(&scan, data, size, &whole);
+	size_t step = size / 48 + 1;
+
+	if (got == SIP_MESSAGE)
+		fuzz_fields(&whole);
+	for (size_t cut = 0; cut < size && got != SIP_BLANK; cut += cut < 20 || cut + 20 > size ? 1 : step) {
+		struct sip_scan fresh = { 0 };
+		enum sip_read then = fuzz_read(&fresh, data, cut, &part), after;
+		size_t len = part.len;
+
+		after = fuzz_read(&slow, data, cut, &part);
+		must(after == then);
+		must(then == SIP_MORE || then == got);
+		must(then != SIP_MESSAGE || len == whole.len);
+		must(got != SIP_MESSAGE || cut >= whole.len || then == SIP_MORE);
+		if (then != SIP_MORE)
+			break;
+	}
+	(void)sip_read_start(sy_span(data, size), &part);
+	if (sip_read_datagram(sy_span(data, size), &part) == SIP_MESSAGE) {
+		must(part.len + part.body <= size);
+		fuzz_fields(&part);
+	}
+	fuzz_book(data, size);
+	return 0;
+}

@@ -1,0 +1,455 @@
+#include "ctl/import.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/must.h"
+
+enum { IMPORT_FILE_MAX = 64 << 20 };
+
+/* ---- the model ---- */
+
+void
+import_name(char out[static IMPORT_NAME + 1], const char *name)
+{
+	size_t n = 0;
+
+	for (; *name && n < IMPORT_NAME - 4; name++) {
+		bool good = isalnum((unsigned char)*name) || strchr("._-:", *name);
+
+		if (good || (n && out[n - 1] != '-'))
+			out[n++] = good ? *name : '-';
+	}
+	while (n && out[n - 1] == '-')
+		n--;
+	if (!n)
+		out[n++] = 'x';
+	out[n] = '\0';
+}
+
+void
+import_word(char *out, size_t size, const char *word)
+{
+	snprintf(out, size, "%s", word ? word : "");
+}
+
+struct import_service *
+import_service(struct import *import, const char *name)
+{
+	struct import_service *service;
+	char wanted[IMPORT_NAME + 1];
+	unsigned number = 1, i = 0;
+
+	import->services = must_realloc(import->services, (import->n_services + 1) * sizeof(*service));
+	service = &import->services[import->n_services];
+	*service = (struct import_service){ .transparent = -1 };
+	import_name(wanted, name);
+	import_word(service->name, sizeof(service->name), wanted);
+	while (i < import->n_services) {
+		if (strcmp(import->services[i++].name, service->name) != 0)
+			continue;
+		snprintf(service->name, sizeof(service->name), "%.*s-%u", IMPORT_NAME - 6, wanted, ++number);
+		i = 0;
+	}
+	import->n_services++;
+	return service;
+}
+
+struct import_server *
+import_server(struct import_service *service, const char *name)
+{
+	struct import_server *server;
+
+	service->servers = must_realloc(service->servers, (service->n_servers + 1) * sizeof(*server));
+	server = &service->servers[service->n_servers++];
+	*server = (struct import_server){ .weight = -1 };
+	import_name(server->name, name);
+	return server;
+}
+
+void
+import_lost(struct import *import, const char *where, const char *format, ...)
+{
+	char words[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(words, sizeof(words), format, args);
+	va_end(args);
+	for (char *at = words; *at; at++)
+		*at = (unsigned char)*at < ' ' ? ' ' : *at;
+	text_printf(&import->report, "%s: %s\n", where, words);
+	import->lost++;
+}
+
+/* ---- what is written ---- */
+
+/* A word in quotes when it needs them. */
+static void
+import_put(struct text *out, const char *word)
+{
+	bool plain = *word && !strpbrk(word, " \t;{}\"'$#\\");
+
+	if (plain) {
+		text_puts(out, word);
+		return;
+	}
+	text_puts(out, "\"");
+	for (; *word; word++)
+		text_printf(out, strchr("\"\\$", *word) ? "\\%c" : "%c",
+			    (unsigned char)*word < ' ' ? ' ' : *word);
+	text_puts(out, "\"");
+}
+
+static void
+import_put_row(struct text *out, const char *indent, const char *name, const char *value)
+{
+	if (!*value)
+		return;
+	text_printf(out, "%s%s ", indent, name);
+	import_put(out, value);
+	text_puts(out, ";\n");
+}
+
+static void
+import_put_time(struct text *out, const char *name, unsigned long ms)
+{
+	char words[DURATION_TEXT_SIZE];
+
+	if (ms)
+		text_printf(out, "    %s %s;\n", name, duration_text(ms, words));
+}
+
+/* A file of authorities that is not here would make the configuration fail; the system's are no less
+ * strict. */
+static bool
+import_has_ca(struct import *import, const struct import_service *service)
+{
+	if (!service->tls_verify || !*service->tls_ca)
+		return false;
+	if (access(service->tls_ca, R_OK) == 0)
+		return true;
+	import_lost(import, service->where, "authorities %s are not on this machine: servers must be known to "
+		    "the system's own", service->tls_ca);
+	return false;
+}
+
+static void
+import_put_pool(struct import *import, struct text *out, const struct import_service *service, bool sorry)
+{
+	text_printf(out, "pool %s-%s {\n", service->name, sorry ? "sorry" : "servers");
+	for (unsigned i = 0; i < service->n_servers; i++) {
+		const struct import_server *server = &service->servers[i];
+
+		if (server->sorry != sorry)
+			continue;
+		text_printf(out, "    server %s ", server->name);
+		import_put(out, server->address);
+		if (*server->port)
+			text_printf(out, " port=%s", server->port);
+		if (server->off)
+			text_puts(out, " weight=0");
+		else if (server->weight >= 0)
+			text_printf(out, " weight=%ld", server->weight);
+		if (server->limit > 0)
+			text_printf(out, " max-connections=%ld", server->limit);
+		text_puts(out, ";\n");
+	}
+	if (service->tls_servers) {
+		text_printf(out, "    tls { verify %s; ", service->tls_verify ? "on" : "off");
+		if (import_has_ca(import, service)) {
+			text_puts(out, "ca ");
+			import_put(out, service->tls_ca);
+			text_puts(out, "; ");
+		}
+		text_puts(out, "}\n");
+	}
+	text_puts(out, "}\n\n");
+}
+
+static void
+import_put_monitor(struct text *out, const struct import_check *check)
+{
+	char words[DURATION_TEXT_SIZE];
+
+	if (!*check->kind) {
+		text_puts(out, "    monitor off;\n");
+		return;
+	}
+	text_printf(out, "    monitor %s {\n", check->kind);
+	import_put_row(out, "        ", "port", check->port);
+	if (strcmp(check->kind, "http") == 0) {
+		import_put_row(out, "        ", "path", check->path);
+		import_put_row(out, "        ", "host", check->host);
+		import_put_row(out, "        ", "status", check->status);
+		import_put_row(out, "        ", "contains", check->contains);
+		if (check->head)
+			text_puts(out, "        method HEAD;\n");
+	}
+	if (strcmp(check->kind, "tcp") == 0)
+		import_put_row(out, "        ", "expect", check->expect);
+	if (check->interval_ms)
+		text_printf(out, "        interval %s;\n", duration_text(check->interval_ms, words));
+	if (check->timeout_ms)
+		text_printf(out, "        timeout %s;\n",
+			    duration_text(check->interval_ms && check->timeout_ms > check->interval_ms
+					  ? check->interval_ms : check->timeout_ms, words));
+	if (check->rise)
+		text_printf(out, "        rise %u;\n", check->rise);
+	if (check->fall)
+		text_printf(out, "        fall %u;\n", check->fall);
+	text_puts(out, "    }\n");
+}
+
+static void
+import_put_listens(struct text *out, const struct import_service *service, bool tls)
+{
+	char *copy = strdup(service->listens.at ? service->listens.at : ""), *save = NULL;
+
+	must(copy);
+
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		text_printf(out, "    listen %s", word);
+		if (service->tls_ends && tls) {
+			text_puts(out, " { tls { certificate ");
+			import_put(out, service->tls_certificate);
+			text_puts(out, "; } }\n");
+		} else {
+			text_puts(out, ";\n");
+		}
+	}
+	free(copy);
+}
+
+/* A certificate that is not here would make the whole configuration fail; a service without its TLS would
+ * show what must not be seen. So it waits, switched off. */
+static bool
+import_put_tls(struct import *import, struct text *out, const struct import_service *service)
+{
+	bool here = *service->tls_certificate && access(service->tls_certificate, R_OK) == 0;
+
+	if (!service->tls_ends || here)
+		return here;
+	import_lost(import, service->where, "TLS ends here, and its certificate%s%s is not on this machine: "
+		    "service %s is switched off until its listen statements have tls { certificate FILE; }",
+		    *service->tls_certificate ? " " : "", service->tls_certificate, service->name);
+	text_puts(out, "    enabled off;    # until the listen statements have { tls { certificate FILE; } }\n");
+	return false;
+}
+
+static void
+import_put_service(struct import *import, struct text *out, const struct import_service *service)
+{
+	bool sorry = false, tls;
+
+	for (unsigned i = 0; i < service->n_servers; i++)
+		sorry |= service->servers[i].sorry;
+	text_printf(out, "# From %s, %s.\n\n", import->file, service->where);
+	import_put_pool(import, out, service, false);
+	if (sorry)
+		import_put_pool(import, out, service, true);
+	text_printf(out, "virtual-service %s {\n", service->name);
+	tls = import_put_tls(import, out, service);
+	import_put_listens(out, service, tls);
+	if (service->off && (tls || !service->tls_ends))
+		text_puts(out, "    enabled off;\n");
+	text_printf(out, "    protocol %s;\n    pool %s-servers;\n", service->udp ? "udp" : "tcp",
+		    service->name);
+	if (sorry)
+		text_printf(out, "    sorry-pool %s-sorry;\n", service->name);
+	text_printf(out, "    scheduler %s;\n",
+		    *service->scheduler ? service->scheduler : "least-connections");
+	if (service->persist) {
+		char words[DURATION_TEXT_SIZE];
+
+		text_puts(out, "    persistence source {");
+		if (service->persist_ms)
+			text_printf(out, " timeout %s;", duration_text(service->persist_ms, words));
+		if (*service->persist_mask)
+			text_printf(out, " mask4 %s;", service->persist_mask);
+		text_puts(out, " }\n");
+	}
+	import_put_monitor(out, &service->check);
+	if (service->transparent >= 0)
+		text_printf(out, "    snat %s;\n", service->transparent ? "off" : "on");
+	import_put_time(out, "idle-timeout", service->idle_ms);
+	import_put_time(out, "connect-timeout", service->connect_ms);
+	if (service->limit)
+		text_printf(out, "    max-connections %lu;\n", service->limit);
+	if (service->keep)
+		text_puts(out, "    on-down keep;\n");
+	if (*service->send_proxy)
+		text_printf(out, "    send-proxy %s;\n", service->send_proxy);
+	text_puts(out, "}\n");
+}
+
+/* ---- files ---- */
+
+static char *
+import_read(const char *path, size_t *len)
+{
+	FILE *in = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+	struct text text = { 0 };
+	char bytes[16384];
+	size_t n;
+	bool failed;
+
+	if (!in) {
+		fprintf(stderr, "steelyardctl: %s: %s\n", path, strerror(errno));
+		return NULL;
+	}
+	text_puts(&text, "");
+	while (text.len < IMPORT_FILE_MAX && (n = fread(bytes, 1, sizeof(bytes), in)) > 0)
+		text_add(&text, bytes, n);
+	failed = ferror(in);
+	if (in != stdin)
+		fclose(in);
+	if (failed || text.len >= IMPORT_FILE_MAX || memchr(text.at, 0, text.len)) {
+		fprintf(stderr, "steelyardctl: %s: %s\n", path, failed ? "cannot be read"
+			: text.len >= IMPORT_FILE_MAX ? "is larger than 64m" : "is no text");
+		text_free(&text);
+		return NULL;
+	}
+	*len = text.len;
+	return text.at;
+}
+
+/* What is there is not touched: O_EXCL says so even if somebody else was quicker. */
+static int
+import_write(const char *folder, const char *name, const struct text *text)
+{
+	struct text path = { 0 };
+	int fd, result = -1;
+
+	text_printf(&path, "%s/%s", folder, name);
+	fd = open(path.at, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (fd >= 0 && write(fd, text->at, text->len) == (ssize_t)text->len)
+		result = 0;
+	if (fd >= 0 && close(fd) < 0)
+		result = -1;
+	if (result < 0)
+		fprintf(stderr, "steelyardctl: %s: %s\n", path.at,
+			errno == EEXIST ? "is there already, and is never overwritten" : strerror(errno));
+	text_free(&path);
+	return result;
+}
+
+/* Whether all that would be written is free, before the first is. */
+static int
+import_free_names(const struct import *import, const char *folder)
+{
+	int result = 0;
+
+	for (unsigned i = 0; i <= import->n_services; i++) {
+		struct text path = { 0 };
+
+		text_printf(&path, "%s/%s%s", folder,
+			    i < import->n_services ? import->services[i].name : "REPORT",
+			    i < import->n_services ? ".conf" : "");
+		if (access(path.at, F_OK) == 0) {
+			fprintf(stderr, "steelyardctl: %s is there already, and is never overwritten\n", path.at);
+			result = -1;
+		}
+		text_free(&path);
+	}
+	return result;
+}
+
+static int
+import_write_all(struct import *import, const char *folder)
+{
+	struct text report = { 0 };
+	int result = 0;
+
+	if (mkdir(folder, 0755) < 0 && errno != EEXIST) {
+		fprintf(stderr, "steelyardctl: %s: %s\n", folder, strerror(errno));
+		return -1;
+	}
+	if (import_free_names(import, folder) < 0)
+		return -1;
+	for (unsigned i = 0; i < import->n_services && result == 0; i++) {
+		struct text name = { 0 }, out = { 0 };
+
+		text_printf(&name, "%s.conf", import->services[i].name);
+		import_put_service(import, &out, &import->services[i]);
+		result = import_write(folder, name.at, &out);
+		text_free(&name);
+		text_free(&out);
+	}
+	text_printf(&report, "%u service%s from %s. Not carried over: %u\n%s", import->n_services,
+		    import->n_services == 1 ? "" : "s", import->file, import->lost,
+		    import->report.at ? import->report.at : "");
+	if (result == 0)
+		result = import_write(folder, "REPORT", &report);
+	if (result == 0)
+		fputs(report.at, stdout);
+	text_free(&report);
+	return result;
+}
+
+/* A service that nobody would answer would not load: it is left out. */
+static void
+import_drop_empty(struct import *import)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < import->n_services; i++) {
+		struct import_service *service = &import->services[i];
+		unsigned real = 0;
+
+		for (unsigned j = 0; j < service->n_servers; j++)
+			real += !service->servers[j].sorry;
+		/* Standbys alone are the servers. */
+		for (unsigned j = 0; real == 0 && j < service->n_servers; j++)
+			service->servers[j].sorry = false;
+		if (service->n_servers && service->listens.len) {
+			import->services[kept++] = *service;
+			continue;
+		}
+		import_lost(import, service->where, "%s, so there is no service %s",
+			    service->n_servers ? "it listens nowhere" : "it has no servers", service->name);
+		free(service->servers);
+		text_free(&service->listens);
+	}
+	import->n_services = kept;
+}
+
+int
+ctl_import(struct ctl *ctl)
+{
+	bool haproxy = strcmp(ctl->argv[0], "haproxy") == 0;
+	bool loadmaster = strcmp(ctl->argv[0], "loadmaster") == 0;
+	const char *folder = ctl->argc > 2 ? ctl->argv[2] : "imported";
+	struct import import = { .file = ctl->argv[1] };
+	size_t len = 0;
+	char *text;
+	int result;
+
+	if (!haproxy && !loadmaster) {
+		fprintf(stderr, "steelyardctl: import reads haproxy and loadmaster, not %s\n", ctl->argv[0]);
+		return CTL_USAGE;
+	}
+	text = import_read(import.file, &len);
+	if (!text)
+		return CTL_FAILED;
+	result = haproxy ? import_haproxy(&import, text) : import_loadmaster(&import, text, len);
+	if (result == 0)
+		import_drop_empty(&import);
+	if (result == 0)
+		result = import_write_all(&import, folder);
+	for (unsigned i = 0; i < import.n_services; i++) {
+		free(import.services[i].servers);
+		text_free(&import.services[i].listens);
+	}
+	free(import.services);
+	text_free(&import.report);
+	free(text);
+	return result == 0 ? CTL_OK : CTL_FAILED;
+}

@@ -1,0 +1,78 @@
+/* HTTP/2 towards clients. libnghttp2 reads and writes the frames; here each stream is made a request of
+ * HTTP/1.1 for a session of its own (SY_OPEN, http.c), and that session's answer is made frames again.
+ *
+ * What the client sends is handed to libnghttp2 frame by frame, so that a flood is seen before it is
+ * read, and what is to be done is done before more is read. The body of a request goes on from where it
+ * lies; the body of an answer is read by libnghttp2 when the client's windows allow, and what is not
+ * read stays with the core, which makes that stream's server wait and no other. */
+#ifndef PROTOCOL_HTTP_H2_H
+#define PROTOCOL_HTTP_H2_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "http.h"
+
+enum {
+	H2_PREFACE = 24,
+	H2_HEAD = 9,              /* of a frame */
+	H2_CONTINUATIONS = 10,    /* frames that a block of fields may be spread over, besides the first */
+	H2_PERIOD_MS = 10000,     /* in which what follows is counted */
+	H2_RESETS = 100,          /* requests taken back, or broken, in a period */
+	H2_GLITCHES = 600,        /* frames that bring nothing, in a period */
+	H2_OUT = 65536,           /* frames that are written at once, about */
+	H2_FIELDS_EXTRA = 16384,  /* what a head may be longer than head-limit before the stream is reset */
+};
+
+enum h2_body { H2_NO_BODY, H2_LENGTH, H2_CHUNKS, H2_UNTIL_END };
+
+struct h2_stream {
+	struct h2_stream *next, *todo;
+	int32_t id;
+	bool open;                /* the core has a session for it */
+	bool queued;              /* in h2.todo */
+	bool must_open, must_end; /* to be told to the core */
+	bool closed;              /* libnghttp2 has forgotten it */
+	bool asked;               /* the request is complete */
+	bool has_length, chunks, has_host, binds, trailing;
+	bool answering, answered; /* the answer's head, all of the answer was given to libnghttp2 */
+	bool deferred;            /* libnghttp2 waits for more of the answer */
+	uint8_t body;             /* enum h2_body */
+	uint64_t rest;            /* of it, H2_LENGTH */
+	struct chunked chunked;
+	struct head_scan scan;
+	struct out method, path, host, cookie, fields, trailers;
+	struct out server;        /* to be sent to the session */
+};
+
+struct h2 {
+	nghttp2_session *ng;
+	struct sy_session *session;
+	struct h2_stream *streams, *todo, **todo_end;
+	/* Where in the client's bytes we are. */
+	uint32_t preface, head_len, left;
+	uint8_t head[H2_HEAD];
+	uint32_t block, continuations;
+	/* A piece of a request's body, in the client's bytes. */
+	struct h2_stream *from;
+	struct sy_span piece;
+	/* What is there of an answer, and how much of it was taken. */
+	struct h2_stream *feeding;
+	struct sy_span feed;
+	size_t fed;
+	bool feed_eof;
+	/* Abuse. */
+	uint64_t period_ms;
+	uint32_t resets, glitches;
+	const char *abuse;        /* words; the connection is to be closed */
+	bool paused;              /* by a piece of a body */
+	bool leaving, terminated;
+	struct out out;
+};
+
+/* h2_answer.c. */
+struct sy_verdict h2_answer(struct h2 *h2, struct h2_stream *stream, struct sy_span in, bool eof);
+/* h2.c. All frames that can be written now, into h2->out. */
+void h2_frames(struct h2 *h2);
+void h2_queue(struct h2 *h2, struct h2_stream *stream);
+
+#endif

@@ -1,0 +1,274 @@
+# SIP for tests: messages, scripted clients and servers, Kamailio and SIPp.
+package Sip;
+use strict;
+use warnings;
+use Carp qw(croak);
+use Exporter qw(import);
+use File::Temp qw(tempdir);
+use IO::Socket::INET;
+use POSIX qw(WNOHANG);
+use Steelyard;
+use Way qw(hear);
+
+our @EXPORT_OK = qw(request response field messages registrar kamailio sipp sipp_server free_port);
+
+my $turn = 0;
+
+# request('REGISTER', user => 'alice', cseq => 2, id => 'call-7', more => "Expires: 60\r\n", body => '')
+sub request {
+	my ($method, %is) = @_;
+	my ($user, $cseq, $id) = ($is{user} // 'alice', $is{cseq} // 1, $is{id} // "call-$$-" . ++$turn);
+	my $branch = $is{branch} // "z9hG4bK-$id-$method-$cseq";
+	my $body = $is{body} // '';
+	return "$method sip:$user\@example.com SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1:5060;branch=$branch\r\n"
+		. "Max-Forwards: 70\r\nFrom: <sip:$user\@example.com>;tag=f$id\r\nTo: <sip:$user\@example.com>\r\n"
+		. "Call-ID: $id\r\nCSeq: $cseq $method\r\n" . ($is{more} // '')
+		. 'Content-Length: ' . length($body) . "\r\n\r\n$body";
+}
+
+sub field {
+	my ($message, $name) = @_;
+	return $message =~ /^\Q$name\E\s*:\s*(.*?)\r$/im ? $1 : '';
+}
+
+# The answer to a request: response($request, 200, 'OK', "Contact: ...\r\n")
+sub response {
+	my ($request, $status, $phrase, $more) = @_;
+	my @via = $request =~ /^(Via:.*\r\n)/mig;
+	my $to = field($request, 'To');
+	$to .= ';tag=server' unless $to =~ /;tag=/;
+	return "SIP/2.0 $status " . ($phrase // 'X') . "\r\n" . join('', @via) . 'From: ' . field($request, 'From')
+		. "\r\nTo: $to\r\nCall-ID: " . field($request, 'Call-ID') . "\r\nCSeq: " . field($request, 'CSeq')
+		. "\r\n" . ($more // '') . "Content-Length: 0\r\n\r\n";
+}
+
+# Takes the whole messages (and pings) out of a buffer.
+sub messages {
+	my ($buffer) = @_;
+	my @got;
+	while (1) {
+		if ($$buffer =~ s/^\r\n\r\n//) { push @got, "\r\n\r\n"; next }
+		last unless $$buffer =~ /^(.*?\r\n\r\n)/s;
+		my $head = $1;
+		my $len = length($head) + (field($head, 'Content-Length') || 0);
+		last if length($$buffer) < $len;
+		push @got, substr $$buffer, 0, $len, '';
+	}
+	return @got;
+}
+
+# A server that answers each request by `answer` (code: request -> bytes); 200 when not given. It says
+# who it is in Server.
+sub registrar {
+	my ($name, %opt) = @_;
+	my $answer = $opt{answer} || sub {
+		my $request = shift;
+		return response($request, 200, 'OK', "Server: $name\r\n" . ($request =~ /^REGISTER/
+			? 'Contact: <sip:a@192.0.2.1>;expires=600' . "\r\n" : ''));
+	};
+	return Steelyard->server($name, $opt{port} ? (port => $opt{port}) : (), on => sub {
+		my $sock = shift;
+		return if fork;
+		my $buffer = '';
+		while (sysread $sock, $buffer, 65536, length $buffer) {
+			for my $message (messages(\$buffer)) {
+				my $said = $message eq "\r\n\r\n" ? "\r\n"
+					: $message =~ /^(?:ACK|SIP)/ ? '' : $answer->($message, $sock);
+				syswrite $sock, $said if length $said;
+			}
+		}
+		POSIX::_exit(0);
+	});
+}
+
+# A port that was free a moment ago, for programs that want to be given one.
+sub free_port {
+	my $proto = shift || 'tcp';
+	my $sock = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => $proto,
+		$proto eq 'tcp' ? (Listen => 1) : ()) or croak "no port: $@";
+	return $sock->sockport;
+}
+
+# Runs a program with its output in a file; ends it at the end of the test.
+sub run {
+	my ($log, @cmd) = @_;
+	my $pid = fork // die "fork: $!";
+	if (!$pid) {
+		Steelyard::die_with_parent();
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>', $log;
+		open STDERR, '>&', \*STDOUT;
+		exec @cmd or POSIX::_exit(127);
+	}
+	return bless { pid => $pid, log => $log, owner => $$ }, 'Sip::Run';
+}
+
+# Kamailio as registrar and redirect server: REGISTER is stored (with credentials for users that
+# begin with "secret"), INVITE to "moved" gets 302, OPTIONS to itself 200. Ports: tcp, udp, tls.
+sub kamailio {
+	my (%opt) = @_;
+	my $dir = tempdir('kamailio-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	my %port = (tcp => free_port('tcp'), udp => free_port('udp'), tls => free_port('tcp'));
+	my $tls = $opt{certs} ? <<"TLS" : '';
+loadmodule "tls.so"
+modparam("tls", "private_key", "$opt{certs}/server.key")
+modparam("tls", "certificate", "$opt{certs}/server.crt")
+modparam("tls", "tls_method", "TLSv1.2+")
+TLS
+	open my $out, '>', "$dir/kamailio.cfg" or die $!;
+	print $out <<"CFG";
+#!KAMAILIO
+debug=1
+log_stderror=yes
+fork=yes
+children=1
+tcp_children=2
+tcp_max_connections=10000
+tcp_connection_lifetime=3605
+tcp_accept_no_cl=no
+auto_aliases=no
+alias="example.com"
+@{[ $opt{certs} ? 'enable_tls=yes' : '' ]}
+listen=tcp:127.0.0.1:$port{tcp}
+listen=udp:127.0.0.1:$port{udp}
+@{[ $opt{certs} ? "listen=tls:127.0.0.1:$port{tls}" : '' ]}
+mpath="@{[ (glob '/usr/lib/*/kamailio/modules')[0] ]}/"
+loadmodule "sl.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "auth.so"
+loadmodule "textops.so"
+loadmodule "kex.so"
+$tls
+request_route {
+	if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
+	if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
+	if (is_method("REGISTER")) {
+		if (\$tU =~ "^secret" && !pv_www_authenticate("example.com", "password", "0")) {
+			www_challenge("example.com", "0");
+			exit;
+		}
+		save("location");
+		exit;
+	}
+	if (\$rU == "moved") {
+		append_to_reply("Contact: <sip:moved\@192.0.2.99>\\r\\n");
+		sl_send_reply("302", "Moved Temporarily");
+		exit;
+	}
+	if (is_method("ACK")) exit;
+	sl_send_reply("404", "Not Found");
+}
+CFG
+	close $out;
+	my $run = run("$dir/log", 'kamailio', '-DD', '-E', '-m', '64', '-M', '8', '-w', $dir, '-Y', $dir,
+		'-P', "$dir/pid", '-f', "$dir/kamailio.cfg");
+	$run->{group} = 1;
+	$run->{pid_file} = "$dir/pid";
+	Steelyard::wait_for('Kamailio', sub {
+		$run->alive or croak 'Kamailio ended: ' . $run->text;
+		IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{tcp});
+	});
+	return ($run, \%port);
+}
+
+# SIPp as a client: sipp(['-sn', 'uac', ...]) runs it to its end and returns a hash: ok, and what it
+# counted. `scenario` is the XML between <scenario> and </scenario>.
+sub sipp_command {
+	my ($args, %opt) = @_;
+	my $dir = tempdir('sipp-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	my @scenario = ();
+	if ($opt{scenario}) {
+		open my $out, '>', "$dir/scenario.xml" or die $!;
+		print $out qq{<?xml version="1.0" encoding="ISO-8859-1" ?>\n<scenario name="test">\n$opt{scenario}</scenario>\n};
+		close $out;
+		@scenario = ('-sf', "$dir/scenario.xml");
+	}
+	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, '-nostdin', '-i', '127.0.0.1',
+		'-trace_stat', '-stf', 'stat.csv', '-fd', '1', '-trace_err', '-error_file', 'errors');
+}
+
+sub sipp_start {
+	my ($args, %opt) = @_;
+	my ($dir, @cmd) = sipp_command($args, %opt);
+	my $run = run("$dir/log", @cmd);
+	$run->{dir} = $dir;
+	return $run;
+}
+
+sub sipp { return sipp_start(@_)->finish }
+
+# A SIPp server (UAS) on a port; transport t1, u1.
+sub sipp_server {
+	my ($transport, %opt) = @_;
+	my $port = free_port($transport =~ /^u/ ? 'udp' : 'tcp');
+	my $run = sipp_start([ $opt{scenario} ? () : ('-sn', 'uas'), '-t', $transport, '-p', $port ], %opt);
+	$run->{port} = $port;
+	Steelyard::wait_for('SIPp', sub {
+		$run->alive or croak 'SIPp ended: ' . $run->text;
+		return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) if $transport !~ /^u/;
+		open my $in, '<', '/proc/net/udp';
+		my $hex = sprintf ':%04X ', $port;
+		grep { index($_, $hex) >= 0 } <$in>;
+	});
+	return $run;
+}
+
+package Sip::Run;
+
+sub alive {
+	my $self = shift;
+	return 0 if defined $self->{status};
+	return 1 unless waitpid($self->{pid}, POSIX::WNOHANG) == $self->{pid};
+	$self->{status} = $?;
+	return 0;
+}
+
+sub text {
+	my $self = shift;
+	my $text = '';
+	for my $file ($self->{log}, $self->{dir} ? "$self->{dir}/errors" : ()) {
+		open my $in, '<', $file or next;
+		local $/;
+		$text .= <$in> // '';
+	}
+	return substr $text, -4000;
+}
+
+# Waits for its end: { ok, status, calls, failed, text }
+sub finish {
+	my $self = shift;
+	Steelyard::wait_for('SIPp to end', sub { !$self->alive }, 2 * $Steelyard::LIMIT);
+	my %got = (status => $self->{status} >> 8, ok => $self->{status} == 0, text => $self->text);
+	if (open my $in, '<', "$self->{dir}/stat.csv") {
+		my @names = split /;/, scalar <$in>;
+		my $last;
+		$last = $_ while <$in>;
+		my %is;
+		@is{@names} = split /;/, $last // '';
+		@got{qw(calls failed good)} = @is{'TotalCallCreated', 'FailedCall(C)', 'SuccessfulCall(C)'};
+	}
+	return \%got;
+}
+
+sub end {
+	my $self = shift;
+	return unless $self->alive;
+	kill 'TERM', $self->{pid};
+	eval { Steelyard::wait_for('a program to end', sub { !$self->alive }, 10) } or do {
+		kill 'KILL', $self->{pid};
+		waitpid $self->{pid}, 0;
+		$self->{status} = $?;
+	};
+}
+
+sub DESTROY {
+	my $self = shift;
+	return unless $self->{owner} == $$;
+	local ($?, $@, $!);
+	$self->end;
+}
+
+1;
