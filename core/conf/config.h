@@ -218,6 +218,7 @@ struct global_settings {
 	struct sy_choice log_level, log_format;
 	bool log_connections;     /* one line at the end of each */
 	uint32_t worker_connections; /* of one worker, at most */
+	uint32_t worker_handshakes; /* TLS handshakes of clients under way, the same */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct console_settings console;
 	struct notify_settings notify;

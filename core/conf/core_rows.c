@@ -25,6 +25,11 @@ const struct sy_row main_rows[] = {
 		      "two. 0 chooses: as many as workers, or four times as many when their "
 		      "number is no "
 		      "power of two, so that the shares stay nearly equal."),
+	SY_ROW(struct main_conf, global.worker_handshakes, "worker-handshakes", .min = 8,
+	       .max = 1000000, .preset = "1000",
+	       .doc = "How many TLS handshakes of clients one worker has under way at most, counted "
+	              "from the client's first byte; clients of listeners with TLS that come then wait "
+	              "to be accepted."),
 	SY_ROW(struct main_conf, global.worker_connections, "worker-connections", .min = 16,
 	       .max = 4000000, .preset = "65536", SY_GIVEN(struct main_conf, connections_given),
 	       .doc = "Connections of one worker, at most; each takes two descriptors, and what "

@@ -15,7 +15,7 @@
 struct side_tls {
 	struct way *way;
 	struct side *side;
-	SSL *ssl;                 /* not to be touched while it is parked: tls_awake() */
+	SSL *ssl;                 /* may be parked: side_tls_awake() gives it */
 	struct tls_parked *parked;
 	struct timer_entry rest;  /* armed unless it is parked */
 	uint64_t used_ms;
@@ -26,6 +26,7 @@ struct side_tls {
 	int16_t error;            /* errno of the socket behind a failure */
 	bool readable;            /* the socket may have more */
 	bool ended;               /* the socket has no more */
+	bool counted;             /* among way.handshakes */
 	bool secured;             /* the handshake is done: version, cipher, resumed, sni are known */
 	bool resumed;
 	bool read_wants_write, write_wants_read;
@@ -49,6 +50,8 @@ enum side_secure {
 bool side_tls_accept(struct conn *conn, const struct tls *tls);
 bool side_tls_connect(struct conn *conn, const struct tls *tls);
 enum side_secure side_tls_secure(struct side *side);
+/* For a call of OpenSSL on the connection: it is there from here on, until the loop goes on. */
+SSL *side_tls_awake(struct side_tls *tls);
 /* What failed, in words; also after a read or write that failed with EPROTO. */
 void side_tls_words(struct conn *conn, struct side *side);
 
@@ -60,8 +63,6 @@ int side_tls_end(struct side *side);
 /* What TLS knows of the client. The words stay until it is asked for another connection. */
 void side_tls_facts(struct conn *conn, struct sy_facts *facts);
 /* "TLSv1.3 TLS_AES_128_GCM_SHA256 resumed"; NULL: the handshake is not done. */
-/* The common name that the other side proved, see tls_common_name(). */
-size_t side_tls_common_name(const struct side *side, char *out, size_t size);
 const char *side_tls_summary(const struct side *side, char out[static 96]);
 /* What libev must be asked for, so that the side can do what `events` want. */
 int side_tls_events(const struct side_tls *tls, int events);
