@@ -229,7 +229,7 @@ talk_learn(struct conn *conn, const struct sy_verdict *verdict)
 	if (!conn->talk->routed || !side_open(&conn->server))
 		return talk_broken(conn, "LEARN without an exchange");
 	if (!service->persistence.module || !service->life.timeout_ms ||
-	    conn->why == BECAUSE_SORRY)
+	    conn->target == service->sorry)
 		return WAIT;
 	persistence = service->persistence.module->ops;
 	if (persistence->learn)

@@ -181,7 +181,6 @@ talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice
 	const struct service *service = conn->service;
 	const struct sy_persistence *persistence;
 	struct talk *talk = conn->talk;
-	struct seat_run *seat = choice->seat->run;
 	char words[TALK_MARK];
 	size_t len;
 
@@ -192,7 +191,7 @@ talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice
 	if (!persistence->mark)
 		return;
 	len = persistence->mark(service->persistence.conf, facts,
-	                        lineup_server(seat->lineup, choice->seat), choice->named, words,
+	                        lineup_server(choice->target->run, choice->seat), choice->named, words,
 	                        sizeof(words));
 	if (len == 0 || len > sizeof(words))
 		return;
