@@ -97,9 +97,6 @@ sub url { return "http://127.0.0.1:$port$_[0]" }
 
 subtest 'requests' => sub {
 	is(curl('-o', '/dev/null', '-w', '%{http_version} %{http_code}', url('/')), '2 200', 'it is HTTP/2');
-	my @lines = split /\n/, curl(map { url("/a$_") } 1 .. 6);
-	is(scalar(grep { /^s1 / } @lines), 3, 'half of the requests of one connection to one server');
-	is(scalar(grep { /^s2 / } @lines), 3, 'half to the other');
 	like(curl('-H', 'X-Mine: 1', url('/head')),
 		qr/^GET \/head HTTP\/1\.1\r\nHost: 127\.0\.0\.1:$port\r\nX-Forwarded-For: 127\.0\.0\.1\r\n.*^x-mine: 1\r\n/ms, 'HTTP/1.1 for the server');
 	like(curl('-I', url('/')), qr/^HTTP\/2 200.*^content-length: \d+\r\n\r\n\z/ms, 'HEAD');
@@ -127,6 +124,11 @@ subtest 'many at once' => sub {
 	plan skip_all => 'h2load is not installed' if system('command -v h2load >/dev/null 2>&1');
 	my $text = `h2load -n 2000 -c 4 -m 20 @{[ url('/x') ]} 2>&1`;
 	like($text, qr/2000 total, 2000 started, 2000 done, 2000 succeeded, 0 failed/, '2000 requests, 20 at once') or diag $text;
+	# curl 7.88 cannot use a connection of prior knowledge again, so this is for h2load, too.
+	my @before = map { $sy->seat('web', $_)->{total} } qw(s1 s2);
+	like(`h2load -n 10 -c 1 -m 1 @{[ url('/y') ]} 2>&1`, qr/10 succeeded/, 'ten over one connection');
+	my @after = map { $sy->seat('web', $_)->{total} } qw(s1 s2);
+	is($after[$_] - $before[$_], 5, 'half of them to each server') for 0, 1;
 };
 
 # ---- frame by frame ----
