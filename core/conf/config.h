@@ -151,6 +151,15 @@ struct console_settings {
 	struct sy_msec session_timeout;
 };
 
+/* Who is told when something changes state. */
+struct notify_settings {
+	const char *program;      /* NULL: none */
+	const char *mail;         /* who gets mail; NULL: nobody */
+	const char *sendmail;
+	struct sy_msec fold;      /* repeats within it are told together */
+	struct sy_msec timeout;   /* of the program */
+};
+
 struct console_users;
 
 /* All targets of a service in turn, NULL at the end: its own pool, those that the protocol's rows
@@ -209,8 +218,10 @@ struct global_settings {
 	struct sy_choice log_level, log_format;
 	bool log_connections;     /* one line at the end of each */
 	uint32_t worker_connections; /* of one worker, at most */
+	uint32_t worker_handshakes; /* TLS handshakes of clients under way, the same */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct console_settings console;
+	struct notify_settings notify;
 	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 

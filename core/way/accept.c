@@ -100,11 +100,18 @@ accept_conn(struct door *door, struct generation *generation, int fd)
 	return conn;
 }
 
+/* So many TLS handshakes are under way that their clients had better wait where they cost nothing. */
+static bool
+accept_is_busy(const struct door *door)
+{
+	return door->way->busy && door->listener->tls;
+}
+
 static void
 accept_watch(struct door *door)
 {
 	bool wanted = !door->way->paused && door->listener &&
-	              door->listener->transport == TRANSPORT_TCP;
+	              door->listener->transport == TRANSPORT_TCP && !accept_is_busy(door);
 
 	if (wanted == !!ev_is_active(&door->io))
 		return;
@@ -161,6 +168,22 @@ accept_may_complain(struct way *way)
 		return false;
 	way->complained_ms = way->child->now_ms;
 	return true;
+}
+
+/* An eighth below the limit is early enough: the doors are not to be opened and shut for each one. */
+void
+accept_handshakes(struct way *way)
+{
+	uint32_t most = way->most_handshakes;
+	bool busy = way->handshakes >= (way->busy ? most - most / 8 : most);
+
+	if (busy == way->busy)
+		return;
+	way->busy = busy;
+	accept_watch_all(way);
+	if (busy && accept_may_complain(way))
+		log_warn("accept: %u TLS handshakes are under way, that is worker-handshakes; more "
+		         "must wait", way->handshakes);
 }
 
 /* No descriptor is left. The first in the queue is told at once instead of being left to wait, and
@@ -228,7 +251,7 @@ accept_one(struct door *door, struct generation *generation)
 		accept_pause(door->way, 0);
 	}
 	way_drive(conn);
-	return !door->way->paused;
+	return !door->way->paused && !accept_is_busy(door);
 }
 
 /* Takes as many as were there the last time: asking for one more only to hear that there is none

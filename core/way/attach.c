@@ -317,6 +317,7 @@ attach_switched(struct way *way)
 	struct generation *current = way->child->current;
 
 	way->most = current->config->global.worker_connections;
+	way->most_handshakes = current->config->global.worker_handshakes;
 	list_each(link, &way->child->generations) {
 		struct generation *generation = container_of(link, struct generation, link);
 

@@ -226,14 +226,15 @@ talk_learn(struct conn *conn, const struct sy_verdict *verdict)
 
 	if (!conn->talk->routed || !side_open(&conn->server))
 		return talk_broken(conn, "LEARN without an exchange");
-	if (!service->persistence.module || conn->target != &service->target)
+	if (!service->persistence.module || !service->life.timeout_ms ||
+	    conn->target == service->sorry)
 		return WAIT;
 	persistence = service->persistence.module->ops;
 	if (persistence->learn)
 		persistence->learn(service->persistence.conf, verdict->bytes, &key);
 	if (key.len)
-		persist_store(way->board, way->row, service->id, &key, conn->seat->server->id,
-		              &service->life, way->child->now_ms);
+		persist_store(way->board, way->row, conn->target->group, &key,
+		              conn->seat->server->id, &service->life, way->child->now_ms);
 	return WAIT;
 }
 

@@ -181,12 +181,6 @@ talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice
 	const struct service *service = conn->service;
 	const struct sy_persistence *persistence;
 	struct talk *talk = conn->talk;
-	struct sy_server server = {
-		.id = choice->seat->server->id,
-		.name = choice->seat->server->name,
-		.weight = choice->seat->server->weight,
-		.share = SY_FULL_SHARE,
-	};
 	char words[TALK_MARK];
 	size_t len;
 
@@ -196,7 +190,8 @@ talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice
 	persistence = service->persistence.module->ops;
 	if (!persistence->mark)
 		return;
-	len = persistence->mark(service->persistence.conf, facts, &server, choice->named, words,
+	len = persistence->mark(service->persistence.conf, facts,
+	                        lineup_server(choice->target->run, choice->seat), choice->named, words,
 	                        sizeof(words));
 	if (len == 0 || len > sizeof(words))
 		return;

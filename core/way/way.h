@@ -182,6 +182,9 @@ struct way {
 	} records;
 	struct tls_shared *tls;   /* made when first wanted */
 	struct slab *tls_slab;
+	uint32_t handshakes;      /* of clients, that have begun and are not done */
+	uint32_t most_handshakes;
+	bool busy;                /* with so many that the doors with TLS are shut */
 	char subject[1024];       /* of the connection in hand, see side_tls_facts() */
 	struct chunk_pool *chunks;
 	struct pipe_pool *pipes;
@@ -290,6 +293,8 @@ struct conn *accept_block(struct way *way, const struct listener *listener,
                           struct generation *generation);
 /* A connection ended: the worker may have room again. */
 void accept_resume(struct way *way);
+/* The number of handshakes has changed: doors with TLS are shut, or opened again. */
+void accept_handshakes(struct way *way);
 
 /* relay.c: arms the timer for what is left of the idle timeout. */
 void relay_rest(struct conn *conn);
