@@ -42,7 +42,7 @@ sub load {
 			$at = undef;
 		} elsif ($at && $line =~ /^\tmonitor (\S+)/) {
 			push @{ $at->{monitors} }, $monitor = { kind => $1 };
-		} elsif ($at && $line =~ /^\tlisten (\S+);/) {
+		} elsif ($at && $line =~ /^\tlisten (\S+?)(?:;| \{)$/) {
 			push @{ $at->{listen} }, $1;
 		} elsif ($at && $line =~ /^\t([\w-]+) (.*?)(;| \{)$/) {
 			$at->{$1} = $2;

@@ -24,8 +24,6 @@ static const struct sy_row turn_rows[] = {
 	SY_ROW(struct turn_conf, shared_secret, "shared-secret",
 	       .doc = "File with the secret that the server shares with those who make credentials for a time "
 	              "(instead of a password)."),
-	SY_ROW(struct turn_conf, port, "port", .max = 65535, .preset = "0",
-	       .doc = "Port to ask; 0: the port of the server in the service."),
 	SY_ROW(struct turn_conf, local_port, "local-port", .max = 65535, .preset = "33478",
 	       .doc = "Port of ours that questions over UDP come from, while it is free: servers remember for a "
 	              "minute whoever asks for an allocation, and one port is one who asks. 0: any."),
@@ -68,7 +66,6 @@ turn_plan(const void *conf)
 
 	return (struct sy_probe_plan){
 		.transport = over[turn->transport.index],
-		.port = turn->port,
 		.local = turn->depth.index == DEPTH_BINDING,
 		.local_port = turn->local_port,
 		.repeat_ms = TURN_REPEAT_MS,
