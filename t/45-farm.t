@@ -145,7 +145,8 @@ sub mapped {
 	$own //= 'nobody';
 	my ($ip, $port) = split /:/, $own;
 	my $hex = sprintf '%08X:%04X', unpack('V', inet_aton($ip) // "\0" x 4), $port // 0;
-	$seen //= (grep { (split)[2] eq $hex } map { grep { /:/ } split /\n/, $net->do($_, 'cat', '/proc/net/tcp') } qw(edge1 edge2)) ? $own : '';
+	my $peers = join '', map { $net->do($_, 'cat', '/proc/net/tcp') } qw(edge1 edge2);
+	$seen //= $peers =~ / $hex / ? $own : "none of\n$peers";
 	close $in;
 	waitpid $pid, 0;
 	return ($own, $seen);
