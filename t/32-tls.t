@@ -373,25 +373,6 @@ CONF
 	is($both->stop, 0, 'it ends well');
 };
 
-# ---- renewal ----
-
-subtest 'a certificate is renewed under load' => sub {
-	my @held = map { client($port{web}) or die $SSL_ERROR } 1 .. 20;
-	my $old = $held[0]->get_fingerprint;
-	my ($failed, $seen) = (0, 0);
-	for my $round (1 .. 5) {
-		$certs->issue('web', ca => 'sub', chain => ['sub'], names => ['web.example.net', '*.apps.example.net']);
-		my ($ok, $text) = $sy->reload($conf->(more => $more));
-		ok($ok, "reload $round") or diag $text;
-		my $fresh = client($port{web});
-		$failed++ unless $fresh && ask($fresh, 'new') eq "s1: new\n";
-		$seen++ if $fresh && $fresh->get_fingerprint ne $old;
-		$old = $fresh->get_fingerprint if $fresh;
-		$failed += grep { ask($_, "held $round") ne "s1: held $round\n" } @held;
-	}
-	is($seen, 5, 'each reload brought the new one');
-	is($failed, 0, 'and no exchange failed');
-};
 is($sy->stop, 0, 'it ends well');
 
 # ---- what the loader says ----

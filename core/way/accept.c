@@ -56,23 +56,16 @@ accept_step(struct conn *conn)
 	return STEP_GREET;
 }
 
-static struct conn *
-accept_conn(struct door *door, struct generation *generation, int fd)
+struct conn *
+accept_block(struct way *way, const struct listener *listener, struct generation *generation)
 {
-	const struct listener *listener = door->listener;
 	struct service_run *run = listener->service->run;
-	struct way *way = door->way;
 	struct conn *conn = slab_take(run->slab);
 
 	if (!conn)
 		return NULL;
 	memset(conn, 0, sizeof(*conn));
-	side_init(&conn->client, fd, accept_on_client);
-	conn->server.io.fd = -1;
-	/* Inherited from the listener. */
-	conn->client.prompt = true;
-	/* The first bytes have often arrived with the handshake. */
-	conn->client.ready = EV_READ;
+	conn->client.io.fd = conn->server.io.fd = -1;
 	timer_init(&conn->timer);
 	link_init(&conn->of_service);
 	link_init(&conn->of_seat);
@@ -84,19 +77,41 @@ accept_conn(struct door *door, struct generation *generation, int fd)
 	conn->accepted_ms = conn->last_ms = way->child->now_ms;
 	conn->source_slot = UINT32_MAX;
 	conn->step = STEP_ACCEPT;
-	/* Asked of the connection only where the listener does not say. */
-	if (!socket_any(&door->addr))
-		conn->service_addr = door->addr;
 	talk_init(conn);
 	way->conns++;
 	return conn;
+}
+
+static struct conn *
+accept_conn(struct door *door, struct generation *generation, int fd)
+{
+	struct conn *conn = accept_block(door->way, door->listener, generation);
+
+	if (!conn)
+		return NULL;
+	side_init(&conn->client, fd, accept_on_client);
+	/* Inherited from the listener. */
+	conn->client.prompt = true;
+	/* The first bytes have often arrived with the handshake. */
+	conn->client.ready = EV_READ;
+	/* Asked of the connection only where the listener does not say. */
+	if (!socket_any(&door->addr))
+		conn->service_addr = door->addr;
+	return conn;
+}
+
+/* So many TLS handshakes are under way that their clients had better wait where they cost nothing. */
+static bool
+accept_is_busy(const struct door *door)
+{
+	return door->way->busy && door->listener->tls;
 }
 
 static void
 accept_watch(struct door *door)
 {
 	bool wanted = !door->way->paused && door->listener &&
-	              door->listener->transport == TRANSPORT_TCP;
+	              door->listener->transport == TRANSPORT_TCP && !accept_is_busy(door);
 
 	if (wanted == !!ev_is_active(&door->io))
 		return;
@@ -153,6 +168,22 @@ accept_may_complain(struct way *way)
 		return false;
 	way->complained_ms = way->child->now_ms;
 	return true;
+}
+
+/* An eighth below the limit is early enough: the doors are not to be opened and shut for each one. */
+void
+accept_handshakes(struct way *way)
+{
+	uint32_t most = way->most_handshakes;
+	bool busy = way->handshakes >= (way->busy ? most - most / 8 : most);
+
+	if (busy == way->busy)
+		return;
+	way->busy = busy;
+	accept_watch_all(way);
+	if (busy && accept_may_complain(way))
+		log_warn("accept: %u TLS handshakes are under way, that is worker-handshakes; more "
+		         "must wait", way->handshakes);
 }
 
 /* No descriptor is left. The first in the queue is told at once instead of being left to wait, and
@@ -220,7 +251,7 @@ accept_one(struct door *door, struct generation *generation)
 		accept_pause(door->way, 0);
 	}
 	way_drive(conn);
-	return !door->way->paused;
+	return !door->way->paused && !accept_is_busy(door);
 }
 
 /* Takes as many as were there the last time: asking for one more only to hear that there is none

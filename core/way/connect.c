@@ -114,7 +114,7 @@ connect_header(const struct conn *conn, uint8_t out[static PROXY_PROVED_MAX])
 	if (version != SEND_PROXY_CONSOLE)
 		return len;
 	if (conn->client.tls)
-		n = tls_common_name(conn->client.tls->ssl, subject, sizeof(subject));
+		n = tls_common_name(side_tls_awake(conn->client.tls), subject, sizeof(subject));
 	return proxy_header_prove(out, len, board_key(conn->way->board), clock_wall_ms(),
 	                          sy_span(subject, n));
 }

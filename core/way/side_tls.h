@@ -15,7 +15,7 @@
 struct side_tls {
 	struct way *way;
 	struct side *side;
-	SSL *ssl;                 /* not to be touched while it is parked: tls_awake() */
+	SSL *ssl;                 /* may be parked: side_tls_awake() gives it */
 	struct tls_parked *parked;
 	struct timer_entry rest;  /* armed unless it is parked */
 	uint64_t used_ms;
@@ -26,6 +26,7 @@ struct side_tls {
 	int16_t error;            /* errno of the socket behind a failure */
 	bool readable;            /* the socket may have more */
 	bool ended;               /* the socket has no more */
+	bool counted;             /* among way.handshakes */
 	bool secured;             /* the handshake is done: version, cipher, resumed, sni are known */
 	bool resumed;
 	bool read_wants_write, write_wants_read;
@@ -49,6 +50,8 @@ enum side_secure {
 bool side_tls_accept(struct conn *conn, const struct tls *tls);
 bool side_tls_connect(struct conn *conn, const struct tls *tls);
 enum side_secure side_tls_secure(struct side *side);
+/* For a call of OpenSSL on the connection: it is there from here on, until the loop goes on. */
+SSL *side_tls_awake(struct side_tls *tls);
 /* What failed, in words; also after a read or write that failed with EPROTO. */
 void side_tls_words(struct conn *conn, struct side *side);
 

@@ -64,7 +64,7 @@ h2_answer_plain(struct h2 *h2, struct h2_stream *stream, uint8_t *to, size_t roo
 	if (stream->body == H2_LENGTH)
 		*last = stream->rest == 0;
 	else
-		*last = h2->feed_eof && h2->fed == h2->feed.len;
+		*last = h2->feed_eof && h2->fed == h2->feed.len && !h2->session->broken;
 	*bad = !*last && h2->feed_eof && h2->fed == h2->feed.len;
 	return n;
 }

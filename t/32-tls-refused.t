@@ -1,0 +1,105 @@
+#!/usr/bin/env perl
+# TLS handshakes that fail say why in the log, whoever it was that refused; and a storm of them waits
+# outside instead of taking all there is.
+use strict;
+use warnings;
+use Test::More;
+use lib "$ENV{STEELYARD_SRC}/t/lib";
+use Certificates;
+use IO::Socket::SSL;
+use Steelyard;
+use Way qw(dial say hear exchange mark line_of lines_since);
+
+my $certs = Certificates->new;
+$certs->authority('ca');
+$certs->authority('other');
+$certs->issue('web', ca => 'ca', names => ['web.example.net']);
+$certs->issue('webec', ca => 'ca', key => 'ec', names => ['web.example.net']);
+$certs->issue('client', ca => 'ca', names => ['client.example.net']);
+$certs->issue('stranger', ca => 'other', names => ['stranger.example.net']);
+$certs->issue('old', ca => 'ca', from => -20, to => -10, names => ['old.example.net']);
+$certs->issue('soon', ca => 'ca', from => 10, to => 20, names => ['soon.example.net']);
+$certs->issue('lost', ca => 'ca', names => ['lost.example.net']);
+$certs->revoke('ca', 'lost');
+my $dir = $certs->dir;
+my $pair = "certificate $dir/web.crt; key $dir/web.key;";
+my %tls = (
+	web => $pair,
+	ec => "certificate $dir/webec.crt; key $dir/webec.key;",
+	modern => "$pair policy modern;",
+	mutual => "$pair client-certificate required; ca $dir/ca.crt; crl $dir/ca.crl;",
+	alpn => "$pair alpn h2;",
+);
+my $s1 = Steelyard->server('s1');
+my $pool = "pool p { server s1 127.0.0.1:@{[ $s1->port ]}; }\n";
+my $sy = Steelyard->start($pool . join '', map { "virtual-service $_ { listen 127.0.0.1:0 { tls { $tls{$_} } } pool p; monitor off; }\n" } sort keys %tls);
+my %port = map { $_ => $sy->port($_) } keys %tls;
+
+sub openssl { my ($service, $args) = @_; return "openssl s_client -connect 127.0.0.1:$port{$service} $args </dev/null" }
+sub gnutls { my ($service, $args) = @_; return "gnutls-cli -p $port{$service} $args 127.0.0.1 </dev/null" }
+sub curl { my ($service, $args) = @_; return "curl -sS --resolve web.example.net:$port{$service}:127.0.0.1 $args //web.example.net:$port{$service}/" =~ s{ //}{ https://}r }
+my $old = '-cipher ALL:@SECLEVEL=0';
+my @with = map { my $who = $_; "-cert $dir/$who.crt -key $dir/$who.key" } qw(stranger old soon lost);
+my @table = (
+	# service, client, what the log says
+	['web', openssl('web', "-tls1_1 $old"), qr/unsupported protocol; the client offers TLSv1\.1 (only|at most)/],
+	['web', openssl('web', "-tls1 $old"), qr/unsupported protocol; the client offers TLSv1\.0 (only|at most)/],
+	['modern', openssl('modern', '-tls1_2'), qr/unsupported protocol; the client offers TLSv1\.2 (only|at most)/],
+	['modern', gnutls('modern', '--insecure --priority NORMAL:-VERS-ALL:+VERS-TLS1.2'), qr/unsupported protocol; the client offers TLSv1\.2/],
+	['web', openssl('web', '-tls1_2 -cipher AES128-SHA'), qr/no shared cipher/],
+	['ec', openssl('ec', '-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256'), qr/no shared cipher/],
+	['ec', openssl('ec', '-tls1_3 -sigalgs RSA-PSS+SHA256'), qr/no suitable signature algorithm/],
+	['web', openssl('web', '-tls1_3 -groups P-521'), qr/no suitable key share|no shared groups/],
+	['alpn', openssl('alpn', '-alpn spdy/9'), qr/no application protocol/],
+	['alpn', gnutls('alpn', '--insecure --alpn=sip'), qr/no application protocol/],
+	['mutual', openssl('mutual', ''), qr/the client shows no certificate, and client-certificate is required/],
+	['mutual', curl('mutual', "--cacert $dir/ca.crt"), qr/the client shows no certificate/],
+	['mutual', openssl('mutual', $with[0]), qr/the client's certificate is refused: .*(issuer|self.signed).*CN=stranger/],
+	['mutual', openssl('mutual', $with[1]), qr/the client's certificate is refused: certificate has expired.*CN=old/],
+	['mutual', openssl('mutual', $with[2]), qr/the client's certificate is refused: certificate is not yet valid.*CN=soon/],
+	['mutual', openssl('mutual', $with[3]), qr/the client's certificate is refused: certificate revoked.*CN=lost/],
+	['web', curl('web', "--cacert $dir/other.crt"), qr/the client says: unknown ca/],
+	['web', openssl('web', "-verify_return_error -verify_hostname elsewhere -CAfile $dir/ca.crt"), qr/the client says: /],
+	['web', gnutls('web', "--x509cafile $dir/other.crt"), qr/the client (says: |closed|left)|client closed/],
+	['web', "curl -sS http://127.0.0.1:$port{web}/", qr/the client speaks HTTP without TLS/],
+	['web', "printf 'SSH-2.0-x\\r\\n' | nc -N 127.0.0.1 $port{web}", qr/the client does not speak TLS|wrong version|client closed/],
+);
+for my $row (@table) {
+	my ($service, $command, $words) = @$row;
+	mark($sy);
+	my $said = `timeout 30 sh -c "$command" 2>&1`;
+	my $line = Steelyard::wait_for("a line of $service", sub { (grep { /service=$service / } lines_since($sy))[-1] });
+	like($line, $words, "$service: " . $command =~ s/\Q$dir\E\///gr =~ s/127\.0\.0\.1:\d+/.../gr) or diag $said;
+}
+is($sy->stop, 0, 'it ends well');
+
+# ---- a storm ----
+
+subtest 'worker-handshakes' => sub {
+	my $storm = Steelyard->start("workers 1; worker-handshakes 8;\n$pool" . <<CONF);
+virtual-service web { listen 127.0.0.1:0 { tls { $pair } } pool p; monitor off; }
+virtual-service plain { listen 127.0.0.1:0; pool p; monitor off; }
+CONF
+	my ($to, $plain) = map { $storm->port($_) } qw(web plain);
+	my @silent = map { dial($to) } 1 .. 20;
+	my $ssl = sub { IO::Socket::SSL->new(PeerAddr => '127.0.0.1', PeerPort => $to, SSL_verify_mode => SSL_VERIFY_NONE, Timeout => 60) };
+	my $line = sub { my $conn = shift or return "no: $SSL_ERROR"; print $conn "hi\n"; scalar <$conn> };
+	my $first = $ssl->();
+	is($line->($first), "s1: hi\n", 'who is silent keeps nobody out');
+	my @begun = map { my $sock = dial($to); say($sock, "\x16\3\1\1\0\1"); $sock } 1 .. 8;
+	$storm->wait_log(qr/accept: 8 TLS handshakes are under way, that is worker-handshakes; more must wait/);
+	my $pid = open my $late, '-|' or do {
+		my $got = $line->($ssl->());
+		print $got;
+		close STDOUT;
+		POSIX::_exit(0);
+	};
+	is(exchange($plain, 'hi'), "s1: hi\n", 'services without TLS take no notice') for 1 .. 5;
+	is($line->($first), "s1: hi\n", 'nor do connections that are there');
+	is(scalar @{ $storm->api('GET', '/v1/connections?service=web')->{connections} }, 29, 'the next one waits outside');
+	close $_ for @begun[0 .. 3];
+	is(scalar <$late>, "s1: hi\n", 'and is served when there is room');
+	close $late;
+	is($storm->stop, 0, 'it ends well');
+};
+done_testing;
