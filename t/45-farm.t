@@ -146,7 +146,7 @@ sub mapped {
 	my ($ip, $port) = split /:/, $own;
 	my $hex = sprintf '%08X:%04X', unpack('V', inet_aton($ip) // "\0" x 4), $port // 0;
 	my $peers = join '', map { $net->do($_, 'cat', '/proc/net/tcp') } qw(edge1 edge2);
-	$seen //= $peers =~ / $hex / ? $own : "none of\n$peers";
+	$seen = $peers =~ / $hex / ? $own : "none of\n$peers" unless length($seen // '');
 	close $in;
 	waitpid $pid, 0;
 	return ($own, $seen);
