@@ -42,7 +42,7 @@ sub load {
 			$at = undef;
 		} elsif ($at && $line =~ /^\tmonitor (\S+)/) {
 			push @{ $at->{monitors} }, $monitor = { kind => $1 };
-		} elsif ($at && $line =~ /^\tlisten (\S+);/) {
+		} elsif ($at && $line =~ /^\tlisten (\S+?)(?:;| \{)$/) {
 			push @{ $at->{listen} }, $1;
 		} elsif ($at && $line =~ /^\t([\w-]+) (.*?)(;| \{)$/) {
 			$at->{$1} = $2;
@@ -120,7 +120,7 @@ for my $case (@cases) {
 			push @wrong, "$service: scheduler $s->{scheduler}" if $s->{scheduler} ne 'least-connections';
 			my $kept = $s->{role} =~ /^(reverse-proxy|office-web)$/ ? 'cookie' : $name eq 'exchange' && $s->{protocol} eq 'http' ? '' : 'source';
 			push @wrong, "$service: persistence" if $kept ? ($s->{persistence} // '') !~ /^$kept\b/ || $s->{life}{refresh} ne 'on'
-				: $s->{persistence};
+				: ($s->{persistence} // 'off') ne 'off';
 			push @wrong, "$service: on-down" if !$udp && $s->{'on-down'} ne 'reset';
 			push @wrong, "$service: no monitor" unless @{ $s->{monitors} };
 			my $ports = ($s->{listen}[0] =~ /:(\d+)/)[0] . ($s->{pool} =~ /port=(\d+)/ ? "->$1" : '');

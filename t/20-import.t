@@ -142,7 +142,7 @@ CFG
 	like(block($conf, 'pool owa-servers'), qr/tls \{.*verify on;.*ca \Q$ca\E;/s, 'TLS to servers, verified');
 	my $mail = block($conf, 'virtual-service transparent');
 	like($mail, qr/^\tsnat off;/m, 'transparency');
-	like($mail, qr/^\tscheduler source-hash;/m, 'balance source');
+	like($mail, qr/^\tscheduler source-hash\b/m, 'balance source');
 	like(block($conf, 'pool transparent-servers'), qr/verify on;/, 'authorities that are not here do not make it careless');
 	like($mail, qr/^\tenabled off;/m, 'disabled');
 	unlike($conf, qr/rules-only|virtual-service sock/, 'what cannot be is left out');

@@ -10,6 +10,7 @@ use lib ($ENV{STEELYARD_SRC} || '.') . '/t/lib';
 use Crowd qw(memory);
 use Farm;
 use IPC::Open2 qw(open2);
+use Socket qw(inet_aton);
 use File::Temp qw(tempdir);
 use Steelyard;
 use Test::More;
@@ -97,11 +98,17 @@ sub try {
 	my $sock = IO::Socket::IP->new(PeerHost => $to, PeerPort => $port, Timeout => 8,
 		Type => $proto eq "udp" ? SOCK_DGRAM : SOCK_STREAM) or return;
 	my $tid = $cookie . pack 'NNN', $$, rand 2**32, rand 2**32;
-	for my $wait ($proto eq "udp" ? (0.5, 1, 2, 2) : 8) { # RFC 8489 6.2.1
+	if ($proto eq "tcp") { # the hello that looks like TLS, and its answer; then who we are
+		syswrite $sock, pack('H*', '160301002d010000290301') . $tid . 'x' x 16 . pack('H*', '00000200180100');
+		my $said = '';
+		while (length $said < 83) {
+			IO::Select->new($sock)->can_read(8) && sysread $sock, $said, 83 - length $said, length $said or return;
+		}
+		return $said =~ /^\x16\x03\x01\x00\x4e\x02/ ? ($sock->sockhost . ':' . $sock->sockport, $sock) : ();
+	}
+	for my $wait (0.5, 1, 2, 2) { # RFC 8489 6.2.1
 		syswrite $sock, pack('nn', 1, 0) . $tid;
-		IO::Select->new($sock)->can_read($wait) or next;
-		sysread($sock, my $said, 4096) or return if $proto ne "udp";
-		defined sysread $sock, $said, 4096 or next if $proto eq "udp";
+		IO::Select->new($sock)->can_read($wait) && defined sysread $sock, my $said, 4096 or next;
 		my ($type, $len) = unpack 'nn', $said // '';
 		next if ($type // 0) != 0x0101 || substr($said, 4, 16) ne $tid;
 		for (my $at = 20; $at < 20 + $len;) {
@@ -113,7 +120,13 @@ sub try {
 	}
 	return;
 }
-print try() // 'nothing nothing' and exit unless $loop;
+unless ($loop) {
+	my ($words, $open) = try();
+	$| = 1;
+	print $words // 'nothing nothing', "\n";
+	readline STDIN; # the connection stays until then
+	exit;
+}
 my ($rounds, $failed, $again, $in) = (0, 0, 0, IO::Select->new(\*STDIN));
 until ($in->can_read(0.1)) {
 	$rounds++;
@@ -124,7 +137,20 @@ until ($in->can_read(0.1)) {
 }
 print "$rounds $failed $again\n";
 PERL
-sub mapped { my ($where, @what) = @_; open my $pipe, '-|', $net->in($where), $^X, '-e', $stun, @what or die $!; return split ' ', <$pipe> // 'nobody ' }
+# Own address, and what the server saw: it says so itself, or its kernel does.
+sub mapped {
+	my ($where, @what) = @_;
+	my $pid = open2(my $out, my $in, $net->in($where), $^X, '-e', $stun, @what);
+	my ($own, $seen) = split ' ', readline($out) // '';
+	$own //= 'nobody';
+	my ($ip, $port) = split /:/, $own;
+	my $hex = sprintf '%08X:%04X', unpack('V', inet_aton($ip) // "\0" x 4), $port // 0;
+	my $peers = join '', map { $net->do($_, 'cat', '/proc/net/tcp') } qw(edge1 edge2);
+	$seen = $peers =~ / $hex / ? $own : "none of\n$peers" unless length($seen // '');
+	close $in;
+	waitpid $pid, 0;
+	return ($own, $seen);
+}
 sub stun_crowd {
 	my ($where, @what) = @_;
 	my $pid = open2(my $out, my $in, $net->in($where), $^X, '-e', $stun, @what, 'loop');
@@ -210,7 +236,7 @@ for my $name (qw(fe1 edge1)) {
 	}) };
 	is($down, $name eq 'fe1' ? 23 : 9, "$name is down in each of its services");
 	my ($status) = $sy->ctl('status');
-	like($status, qr/\b$name\b.*refused/, 'steelyardctl status says so, and why') or diag $status;
+	like($status, qr/^$name\s+\S+\s+down\s.*connection\s+refused/m, 'steelyardctl status says so, and why') or diag $status;
 }
 $servers{$_}->again for qw(fe1 edge1);
 every_service_up('the servers to be back');
