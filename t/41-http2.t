@@ -200,7 +200,7 @@ subtest 'requests that are none' => sub {
 		close $sock;
 	}
 	my $sock = dial($port);
-	say($sock, $preface . frame(1, 5, 1, $get . "\0\x0dauthorization\x0cNTLM TlRMTVNT"));
+	say($sock, $preface . frame(1, 5, 1, $get . "\0\x0dauthorization\x0dNTLM TlRMTVNT"));
 	my $got = hear($sock, qr/\x00\x00\x04\x03.{5}\x00\x00\x00\x0d/s);
 	ok((grep { $_->[0] == 3 && unpack('N', $_->[3]) == 13 } frames($got)), 'NTLM: back to HTTP/1.1');
 };
