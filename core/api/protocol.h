@@ -119,6 +119,7 @@ struct sy_session {
 	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
 	bool broken;              /* eof: it ended in the middle of something, with a reset */
 	/* By the module: */
+	bool once;                /* before ROUTE: the exchange must not be said to two servers, or twice */
 	bool busy;                /* something is under way that a gentle drain waits for */
 	uint64_t until_ms;        /* busy, but not longer than until then (as now_ms); 0: nobody knows */
 	/* What this session has of each gauge now. The core carries differences to the board, and takes

@@ -45,7 +45,7 @@ talk_lost(struct conn *conn, struct side *side, int error)
 {
 	struct talk *talk = conn->talk;
 
-	if (side != &conn->server || !talk->keeping || error == ENOMEM)
+	if (side != &conn->server || !talk->keeping || talk->session.once || error == ENOMEM)
 		return way_close_error(conn, side, error);
 	talk->keeping = false;
 	talk->resend = true;

@@ -432,6 +432,18 @@ request_redirect(struct sy_session *session, const struct rule *rule, const stru
 	return http->request.failed ? "/" : http->request.at;
 }
 
+/* May it be done twice, with the effect of once? (RFC 9110 9.2.2) */
+static bool
+request_repeats(struct sy_span method)
+{
+	static const char *const methods[] = { "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE" };
+
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
+		if (strlen(methods[i]) == method.len && memcmp(methods[i], method.at, method.len) == 0)
+			return true;
+	return false;
+}
+
 /* The server, or an answer of our own. */
 static struct sy_verdict
 request_lead(struct sy_session *session, struct message *message, const struct scene *scene)
@@ -462,6 +474,7 @@ request_lead(struct sy_session *session, struct message *message, const struct s
 	if (http->request.failed)
 		return answer_close(session, 503, "out of memory");
 	http->asking = ASK_ROUTED;
+	session->once = !request_repeats(message->method);
 	session->busy = true;
 	return (struct sy_verdict){ .what = SY_ROUTE };
 }
