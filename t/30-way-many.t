@@ -37,7 +37,8 @@ my $serve = sub {
 		POSIX::_exit(0) if $word eq 'die';
 		if ($word eq 'half') { syswrite $sock, "+ part\n"; POSIX::_exit(0) }
 		select undef, undef, undef, 60 if $word eq 'mute';
-		if ($word eq 'big') { say($sock, ('x' x 99 . "\n") x 100) or POSIX::_exit(0) for 1 .. $rest / 100 }
+		my $lines = join '', map { 'x' x 99 . "\n" } 1 .. 100;
+		if ($word eq 'big') { say($sock, $lines) or POSIX::_exit(0) for 1 .. $rest / 100 }
 		say($sock, "ok $rest\n");
 	}
 };

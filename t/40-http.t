@@ -183,7 +183,7 @@ subtest 'requests' => sub {
 	is(scalar(grep { $peer{(split)[0]} eq (split)[1] } @lines), 6, 'and we once to each server');
 	like(curl(url('web', '/other/x')), qr/^s2 /, 'a rule leads to another pool') for 1 .. 2;
 	is(curl('-o', '/dev/null', '-w', '%{http_code}', url('web', '/%73ecret')), '403', 'a rule denies');
-	is(curl('-w', '%{redirect_url}', '-H', 'Host: go.example.net', url('web', '/x?y')), 'https://go.example.net/x?y',
+	is(curl('-o', '/dev/null', '-w', '%{redirect_url}', '-H', 'Host: go.example.net', url('web', '/x?y')), 'https://go.example.net/x?y',
 		'a rule redirects');
 	like(curl(url('web', '/head')), qr/^X-Forwarded-For: 127\.0\.0\.1\r$/m, 'the server is told of the client');
 	like(curl('-I', url('web', '/')), qr/^HTTP\/1.1 200 OK\r.*Content-Length: \d+\r\n\r\n\z/s, 'HEAD');
@@ -205,7 +205,7 @@ subtest 'bodies' => sub {
 	is(curl('-H', 'Transfer-Encoding: chunked', '--data-binary', "\@$dir/up", url('web', '/sum')), $want, 'in chunks');
 	is(curl('-T', "$dir/up", url('web', '/sum')), $want, 'PUT');
 	my ($text, $status) = curl(url('web', '/cut'));
-	is($status, 18, 'a body that is cut is not taken for whole');
+	like($status, qr/^(?:18|56)$/, 'a body that is cut is not taken for whole');
 };
 
 subtest 'a server that is not there' => sub {

@@ -111,7 +111,7 @@ strand_leave(struct conn *conn)
 	queue_join(&strand->down, &client->out);
 	queue_free(conn->way->chunks, &strand->up);
 	strand->up_len = 0;
-	strand->broken = !strand->ended && conn->reset;
+	strand->broken = !strand->ended && (conn->reset || conn->talk->cut);
 	strand->ended = true;
 	strand_news(strand);
 }

@@ -81,6 +81,8 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 	if (side == &conn->server) {
 		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] > INT64_MAX;
 
+		/* Of a message of unknown length the end is the end. */
+		talk->cut = talk->answered && !talk->pass[SY_SERVER];
 		if (in.len == 0 && until_end)
 			return way_close(conn, REASON_SERVER_DONE);
 		conn->reset = true;

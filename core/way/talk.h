@@ -30,6 +30,7 @@ struct talk {
 	bool routed;              /* an exchange is running */
 	bool pinned;
 	bool answered;            /* the client has heard a part of the answer */
+	bool cut;                 /* and will not hear the rest */
 	bool spent;               /* the server's connection is good for no other exchange */
 	bool keeping;             /* `kept` is all that the exchange has said to the server */
 	bool resend;              /* `kept` must be said to another connection, which is being made */

@@ -10,6 +10,11 @@
  *	                                |          ^---------'          |
  *	                                '------- next exchange ---------'
  *
+ * Between two exchanges the connection to the server may go aside (way/aside.c), for whoever comes next; a
+ * request that meets one that is dying is said again to a fresh one, from relay back to connect
+ * (way/talk_again.c). A session with many exchanges at once has a connection of its own for each, which
+ * goes this same way from classify on; its client is the session (way/strand.h).
+ *
  * Each step is a file that exports <step>_step(): it does all that can be done now and returns the
  * next step, WAIT (for an event) or GONE (the connection is freed). way_drive() is the only place
  * that changes the step, and way.c's table says which may follow which. libev's callbacks find their

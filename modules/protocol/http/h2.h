@@ -15,7 +15,7 @@
 enum {
 	H2_PREFACE = 24,
 	H2_HEAD = 9,              /* of a frame */
-	H2_CONTINUATIONS = 10,    /* frames that a block of fields may be spread over, besides the first */
+	H2_CONTINUATIONS = 8,     /* frames that a block of fields may be spread over, besides the first */
 	H2_PERIOD_MS = 10000,     /* in which what follows is counted */
 	H2_RESETS = 100,          /* requests taken back, or broken, in a period */
 	H2_GLITCHES = 600,        /* frames that bring nothing, in a period */
