@@ -257,6 +257,11 @@ check_module_rows(const struct sy_module *module, const struct sy_row *rows, boo
 	for (const struct sy_row *row = monitor_rows;
 	     module->kind == SY_MONITOR && row->name && !inner; row++)
 		names_add(names, row->name, (void *)row);
+	/* Statements that are carried out while a file is read never come to a module. */
+	for (const struct core_block *block = core_blocks; block->doc; block++)
+		for (const struct rows_other *other = block->others;
+		     strncmp(block->name, "include", 7) == 0 && other->name; other++)
+			names_add(names, other->name, (void *)other);
 	for (; rows && rows->name; rows++) {
 		ok(!names_add(names, rows->name, (void *)rows), "%s %s: %s is not there twice, "
 								"and no "

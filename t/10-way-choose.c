@@ -277,6 +277,23 @@ try_slow_start(void)
 }
 
 static void
+try_relief(void)
+{
+	lineup_relieve(&lineup, &seats[1], now_ms + 5000);
+	who();
+	is_uint(offered[1].share, SY_FULL_SHARE / 4, "overloaded by its own word: a quarter of the share");
+	is_uint(offered[2].share, SY_FULL_SHARE, "the others have all of theirs");
+	lineup.stale = true;
+	now_ms += 4000;
+	who();
+	is_uint(offered[1].share, SY_FULL_SHARE / 4, "news of other servers change nothing");
+	now_ms += 1000;
+	who();
+	is_uint(offered[1].share, SY_FULL_SHARE, "then all is as before");
+	is_uint(lineup.relief_until_ms, 0, "and that is the end of it");
+}
+
+static void
 try_busy(void)
 {
 	struct choice choice;
@@ -511,6 +528,7 @@ main(void)
 	set_up();
 	try_offered();
 	try_slow_start();
+	try_relief();
 	try_busy();
 	try_sorry();
 	try_persistence();

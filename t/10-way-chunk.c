@@ -71,6 +71,35 @@ try_queue(struct chunk_pool *pool)
 	queue_free(pool, &queue);
 }
 
+/* Queues as streams have them: taken out, put together, seen in one piece. */
+static void
+try_pieces(struct chunk_pool *pool)
+{
+	static uint8_t got[100000];
+	struct chunk *one = NULL, *two = NULL;
+	size_t len;
+
+	for (size_t at = 0; at < 30000; at += 1000)
+		queue_put(pool, &one, sy_span(pattern + at, 1000));
+	for (size_t at = 30000; at < 60000; at += 3000)
+		queue_put(pool, &two, sy_span(pattern + at, 3000));
+	queue_join(&one, &two);
+	ok(!two && queue_len(one) == 60000, "one behind the other");
+	len = queue_take(pool, &one, got, 777);
+	ok(len == 777 && memcmp(got, pattern, 777) == 0, "the first bytes are taken out");
+	ok(queue_gather(pool, &one) && !one->next, "the rest in one piece");
+	ok(chunk_span(one).len == 59223 && memcmp(chunk_span(one).at, pattern + 777, 59223) == 0,
+	   "all of it, in order");
+	len = queue_take(pool, &one, got, sizeof(got));
+	ok(len == 59223 && !one, "more than there is cannot be taken");
+	for (unsigned i = 0; i < 11; i++)
+		queue_put(pool, &one, sy_span(pattern, sizeof(pattern) < 100000 ? sizeof(pattern) : 100000));
+	len = queue_len(one);
+	ok(queue_gather(pool, &one) && queue_len(one) == len, "what is larger than the largest chunk is more than one");
+	queue_free(pool, &one);
+	ok(chunk_pool_used(pool) == 0, "all is given back");
+}
+
 int
 main(void)
 {
@@ -84,6 +113,7 @@ main(void)
 	for (size_t i = 0; i < sizeof(pattern); i++)
 		pattern[i] = (uint8_t)(i * 31 + i / 251);
 	try_queue(pool);
+	try_pieces(pool);
 	chunk_pool_free(pool);
 	return done_testing();
 }

@@ -6,6 +6,7 @@ use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/lib";
+use Certificates;
 use File::Temp qw(tempdir);
 use Test::More;
 use Steelyard;
@@ -14,6 +15,12 @@ my $dir = tempdir('steelyard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 my $templates = Steelyard::src_dir() . '/conf.d/templates';
 my $head = ($> == 0 ? "user nobody;\n" : '') . "include $templates/*.conf;\n";
+
+my $certs = Certificates->new;
+$certs->authority('ca');
+$certs->issue('web', ca => 'ca', key => 'ec', chain => ['ca'], names => [map { "$_.example.net" }
+	qw(web lyncdiscover meet dialin office mail)]);
+my $pem = $certs->path('web.pem');
 
 # (exit status, all that was said, services by name) of a configuration behind the templates.
 sub load {
@@ -35,7 +42,7 @@ sub load {
 			$at = undef;
 		} elsif ($at && $line =~ /^\tmonitor (\S+)/) {
 			push @{ $at->{monitors} }, $monitor = { kind => $1 };
-		} elsif ($at && $line =~ /^\tlisten (\S+);/) {
+		} elsif ($at && $line =~ /^\tlisten (\S+?)(?:;| \{)$/) {
 			push @{ $at->{listen} }, $1;
 		} elsif ($at && $line =~ /^\t([\w-]+) (.*?)(;| \{)$/) {
 			$at->{$1} = $2;
@@ -70,6 +77,16 @@ my @cases = (
 	[ 'lync-edge-int', "internal-address 10.0.0.5; internal-edges { $inside }", [qw(5061 5062 443 3478/udp)] ],
 	[ 'lync-mediation', 'virtual-address 10.0.0.5; mediation-servers { server m 10.0.0.31; }', [qw(5070 5067 5068)] ],
 	[ 'lync-gateways', 'virtual-address 10.0.0.5; gateways { server g 10.0.0.41; }', [qw(5081 5082)] ],
+	[ 'lync-reverse-proxy', "virtual-address 10.0.0.5; front-ends { $fe } certificate $pem; pool-name fepool.example.net;"
+		. 'web-names web.example.net lyncdiscover.example.net meet.example.net dialin.example.net;', [qw(443 80)],
+		'office-web-apps { server o 10.0.0.81; } office-web-name office.example.net;' => [qw(443 80)] ],
+	[ 'office-web-apps', "virtual-address 10.0.0.5; office-web-apps { server o 10.0.0.81; } certificate $pem; farm-name office.example.net;", [443] ],
+	[ 'exchange', "virtual-address 10.0.0.5; exchange-servers { server x 10.0.0.91; } certificate $pem; client-name mail.example.net;",
+		[qw(443 25 587 110 995 143 993)] ],
+	[ 'exchange-2010', 'virtual-address 10.0.0.5; exchange-servers { server x 10.0.0.91; }', [qw(443 80 135 25 587 110 995 143 993)],
+		'rpc-ports 135 59532 59533; mail-ports 25;' => [qw(443 80 135 59532 59533 25)] ],
+	[ 'exchange-mail', 'virtual-address 10.0.0.5; pool mail; ports 25;', [qw(25)] ],
+	[ 'lync-xmpp', 'access-address 10.0.0.5; access-edges-pool mail;', [qw(5269)] ],
 	[ 'sip-farm', 'virtual-address 10.0.0.5; sip-servers { server s 10.0.0.51; }', [qw(5060 5061 5060/udp)] ],
 	[ 'turn-farm', 'virtual-address 10.0.0.5; turn-servers { server t 10.0.0.61; }', [qw(3478 5349 3478/udp)] ],
 	[ 'web-farm', 'virtual-address 10.0.0.5; web-servers { server w 10.0.0.71; }', [qw(443 80)] ],
@@ -86,7 +103,8 @@ for my $case (@cases) {
 	unshift @more, '', $ports;
 	while (my ($extra, $wanted) = splice @more, 0, 2) {
 		my $what = $extra ? "$name with $extra" : $name;
-		my ($status, $err, $services) = load("deploy $name { $required $extra }\n");
+		my $also = $required =~ /pool mail;/ ? "pool mail { server m 10.0.0.91; }\n" : '';
+		my ($status, $err, $services) = load("${also}deploy $name { $required $extra }\n");
 		is($status, 0, "$what loads alone") or diag $err;
 		my @found = grep { /\S/ } split /\n/, $err;
 		@found = grep { !/lint $only{$name} off/ } @found if $only{$name};
@@ -100,14 +118,19 @@ for my $case (@cases) {
 			my $dnslb = $s->{role} =~ /^web-/;
 			push @wrong, "$service: role" if $s->{role} eq 'none';
 			push @wrong, "$service: scheduler $s->{scheduler}" if $s->{scheduler} ne 'least-connections';
-			push @wrong, "$service: persistence" unless $s->{persistence} =~ /^source/ && $s->{life}{refresh} eq 'on';
+			my $kept = $s->{role} =~ /^(reverse-proxy|office-web)$/ ? 'cookie' : $name eq 'exchange' && $s->{protocol} eq 'http' ? '' : 'source';
+			push @wrong, "$service: persistence" if $kept ? ($s->{persistence} // '') !~ /^$kept\b/ || $s->{life}{refresh} ne 'on'
+				: ($s->{persistence} // 'off') ne 'off';
 			push @wrong, "$service: on-down" if !$udp && $s->{'on-down'} ne 'reset';
 			push @wrong, "$service: no monitor" unless @{ $s->{monitors} };
-			push @wrong, "$service: the server's port is not the client's" if $s->{pool} =~ /port=/;
+			my $ports = ($s->{listen}[0] =~ /:(\d+)/)[0] . ($s->{pool} =~ /port=(\d+)/ ? "->$1" : '');
+			push @wrong, "$service: ports $ports" if $s->{role} eq 'reverse-proxy' ? $ports !~ /^(443->4443|80->8080)$/
+				: $s->{pool} =~ /port=/ && $ports !~ /^(\d+)->\1$/;
 			push @wrong, "$service: snat $s->{snat}"
 				if ($s->{snat} eq 'off') != ($s->{role} eq 'edge-av' || $s->{role} eq 'turn');
+			my $turn = $s->{protocol} eq 'turn' && $s->{monitors}[0]{kind} eq 'turn';
 			push @wrong, "$service: UDP is checked on " . ($s->{monitors}[0]{port} // '')
-				if $udp && $s->{role} =~ /^edge/ && ($s->{monitors}[0]{port} // '') ne '443';
+				if $udp && !$turn && $s->{role} =~ /^edge/ && ($s->{monitors}[0]{port} // '') ne '443';
 			push @wrong, "$service: SIP is not checked" if $dnslb && !grep { ($_->{port} // '') eq '5061' } @{ $s->{monitors} };
 			push @wrong, "$service: rise and fall" if grep { $_->{fall} != 3 || $_->{rise} != 2 } @{ $s->{monitors} };
 			next unless $lync{ $s->{role} };
@@ -132,7 +155,8 @@ for my $case (@cases) {
 	(undef, undef, $services) = load("deploy lync-edge-external { $cases[7][1] }\n");
 	is($services->{'edge-webconf'}{protocol}, 'psom', 'web conferencing is not HTTP');
 	is($services->{'edge-webconf'}{monitors}[0]{kind}, 'psom', 'and is checked as what it is');
-	is_deeply([map { $_->{kind} } @{ $services->{'edge-av-443'}{monitors} }], ['tcp'], 'A/V has no TLS check');
+	is_deeply([map { "$_->{kind} $_->{transport} $_->{dialect}" } @{ $services->{'edge-av-443'}{monitors} }],
+		['turn pseudo-tls microsoft'], 'A/V is asked in its own words, and not with TLS');
 }
 
 # Parameters are checked, and told by name.

@@ -81,6 +81,8 @@ listen web
     http-check expect status 200-299
     http-request set-header X-Forwarded-Proto http
     acl is_api path_beg /api
+    cookie SRV insert indirect nocache
+    option forwardfor
     use_backend other if is_api
     server w1 192.0.2.1:8080 check
     server w2 [2001:db8::2]:8080 check
@@ -129,6 +131,7 @@ CFG
 	my $web = block($conf, 'virtual-service web');
 	like($web, qr/^\tlisten \*:80;/m, 'all addresses') or diag $web;
 	like($web, qr/monitor http \{\n\t\tpath \/healthcheck\.htm;\n\t\tstatus 200-299;/, 'checks by HTTP');
+	like($web, qr/protocol http \{.*persistence cookie \{.*\tname SRV;/s, 'requests, and a cookie') or diag $web;
 	like($web, qr/sorry-pool web-sorry;/, 'a backup server is the sorry pool');
 	like(block($conf, 'pool web-sorry'), qr/server spare 192\.0\.2\.9:8080/, 'with that server');
 	like(block($conf, 'pool web-servers'), qr/server w2 \[2001:db8::2\]:8080/, 'IPv6');
@@ -139,12 +142,12 @@ CFG
 	like(block($conf, 'pool owa-servers'), qr/tls \{.*verify on;.*ca \Q$ca\E;/s, 'TLS to servers, verified');
 	my $mail = block($conf, 'virtual-service transparent');
 	like($mail, qr/^\tsnat off;/m, 'transparency');
-	like($mail, qr/^\tscheduler source-hash;/m, 'balance source');
+	like($mail, qr/^\tscheduler source-hash\b/m, 'balance source');
 	like(block($conf, 'pool transparent-servers'), qr/verify on;/, 'authorities that are not here do not make it careless');
 	like($mail, qr/^\tenabled off;/m, 'disabled');
 	unlike($conf, qr/rules-only|virtual-service sock/, 'what cannot be is left out');
 	for my $lost (qr/line \d+, listen web: http-request set-header/, qr/listen web: acl is_api/, qr/listen web: use_backend other/,
-		qr/balance uri has no equal/, qr/mode http: balanced by connections/, qr/accept-proxy/, qr/certificate \/nowhere\/owa\.pem is not on this machine/,
+		qr/balance uri has no equal/, qr/accept-proxy/, qr/certificate \/nowhere\/owa\.pem is not on this machine/,
 		qr/server option agent-check/, qr/frontend rules-only: use_backend fe-pool/, qr/rules-only: it has no default_backend/,
 		qr/bind \/run\/x\.sock/, qr/section peers/, qr/authorities \/nowhere\/ca\.pem are not on this machine/, qr/server-template web/, qr/it listens nowhere, so there is no service sock/) {
 		like($report, $lost, "reported: $lost");
@@ -179,7 +182,7 @@ my $xml = <<'XML';
 <Schedule>lc</Schedule><Persist>src</Persist><PersistTimeout>1200</PersistTimeout><Protocol>udp</Protocol><CheckType>icmp</CheckType>
 <Rs><Addr>10.0.0.21</Addr><Port>3478</Port><Forward>route</Forward><Weight>1000</Weight><Enable>Y</Enable></Rs></VS>
 <VS><Index>3</Index><VSAddress>10.0.0.8</VSAddress><VSPort>443</VSPort><Enable>Y</Enable><ForceL7>Y</ForceL7><Transparent>N</Transparent>
-<NickName>OWA</NickName><SSLAcceleration>Y</SSLAcceleration><SSLReencrypt>Y</SSLReencrypt><CertFile>owa2019</CertFile>
+<NickName>OWA</NickName><VStype>http</VStype><SSLAcceleration>Y</SSLAcceleration><SSLReencrypt>Y</SSLReencrypt><CertFile>owa2019</CertFile>
 <Schedule>wrr</Schedule><Persist>active-cook-src</Persist><PersistTimeout>3600</PersistTimeout><Protocol>tcp</Protocol>
 <CheckType>https</CheckType><CheckUrl>/owa/healthcheck.htm</CheckUrl><CheckPort>0</CheckPort><NRules>2</NRules><EspEnabled>Y</EspEnabled><AddVia>5</AddVia>
 <StandbyAddr>10.0.0.99</StandbyAddr><StandbyPort>80</StandbyPort>
@@ -206,14 +209,16 @@ sub check_loadmaster {
 	like($turn, qr/listen 10\.0\.0\.7:3478\/udp;.*protocol udp;.*monitor icmp.*snat off;/s, "$what: UDP at layer 4 is transparent") or diag $turn;
 	my $owa = block($conf, 'virtual-service OWA');
 	like($owa, qr/^\tenabled off;/m, "$what: its certificate is in the appliance");
+	like($owa, qr/protocol http \{.*persistence cookie \{.*name LBID;.*fallback source;.*monitor https \{.*path \/owa\/healthcheck\.htm;/s, "$what: requests, a cookie, a page")
+		or diag $owa;
 	like($owa, qr/idle-timeout 11m;/, "$what: the appliance's default of silence is written out");
 	like($owa, qr/sorry-pool OWA-sorry;/, "$what: the standby");
 	my $mail = block($conf, 'virtual-service vs-2001:db8::5-25');
 	like($mail, qr/listen \[2001:db8::5\]:25;.*scheduler priority;.*expect 220;/s, "$what: mail") or diag $conf;
 	like($mail, qr/^\tenabled off;/m, "$what: switched off there, here, too");
 	for my $lost (qr/virtual service 1 "Lync FE SIP & more" \(10\.0\.0\.5:5061\): connections that servers open themselves/,
-		qr/direct return/, qr/persistence active-cook-src: only its second part/, qr/certificate owa2019/, qr/content rules \(NRules 2\)/,
-		qr/ESP/, qr/asks for \/owa\/healthcheck\.htm over TLS/, qr/AddVia 5/, qr/a sub-service/, qr/scheduling dl has no equal/,
+		qr/direct return/, qr/certificate owa2019/, qr/content rules \(NRules 2\)/,
+		qr/ESP/, qr/a sub-service/, qr/scheduling dl has no equal/,
 		qr/it has no servers, so there is no service vs-10\.0\.0\.9-80/) {
 		like($report, $lost, "$what: reported: $lost");
 	}

@@ -84,6 +84,8 @@ my @cases = (
 		$pool . service('web-external', listen => $tls->('all')) ],
 	[ certificate => qr/no certificate holds other\.example\.net/, $pool . service('web-external', listen => $tls->('all'), names => 'web.example.net other.example.net'),
 		$pool . service('web-external', listen => $tls->('star'), names => 'web.example.net other.example.net') ],
+	[ certificate => qr/no certificate holds \*\.example\.net/, $pool . service('web-external', listen => $tls->('all'), names => '*.example.net'),
+		$pool . service('web-external', listen => $tls->('star'), names => '*.example.net web.example.net') ],
 	[ persistence => qr/remembered for 30s, which is over before/, $pool . service('front-end', persistence => 'source { timeout 30s; }'),
 		$pool . service('front-end', persistence => 'off') ],
 );

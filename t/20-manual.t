@@ -70,10 +70,11 @@ if (defined $page) {
 	$text =~ s/^user .*\n//m;
 	open my $out, '>', "$dir/example.conf" or die $!;
 	print $out $> == 0 ? "user nobody;\n" : '', $text,
-		"pool front-ends { server fe1 10.0.0.11; server fe2 10.0.0.12; }\npool sorry { server s 10.0.0.13; }\n";
+		"pool front-ends { server fe1 10.0.0.11; server fe2 10.0.0.12; }\npool sorry { server s 10.0.0.13; }\n",
+		"pool exchange { server ex1 10.0.0.31; }\n";
 	close $out;
 	my $said = `$steelyardd -t -m $modules -c $dir/example.conf 2>&1`;
-	like($said, qr/is good: 3 services, 5 servers$/, 'the examples are good') or diag $said;
+	like($said, qr/is good: 4 services, 6 servers$/, 'the examples are good') or diag $said;
 	unlike($said, qr/warning/, 'and nothing is odd about them');
 }
 

@@ -140,7 +140,7 @@ static void
 test_wsman(void)
 {
 	struct used used = module_use(arena, SY_PERSISTENCE, "cookie", KEY "name MS-WSMAN;", NULL, 0);
-	struct used always = module_use(arena, SY_PERSISTENCE, "cookie", KEY "name MS-WSMAN; when always;",
+	struct used always = module_use(arena, SY_PERSISTENCE, "cookie", KEY "name MS-WSMAN; send always;",
 	                                NULL, 0);
 	const char *mark = mark_of(&used, true, false);
 	char fields[600];
@@ -152,7 +152,7 @@ test_wsman(void)
 	is_str(mark_of(&used, true, true), "", "a request that brought it does not");
 	snprintf(fields, sizeof(fields), "Cookie: %s\r\n", cookie_of(&used));
 	is_int(named(&used, fields), 1, "it names the server, not the client");
-	is_str(mark_of(&always, true, true), mark, "when always: in each answer");
+	is_str(mark_of(&always, true, true), mark, "send always: in each answer");
 }
 
 static struct sy_key

@@ -309,7 +309,8 @@ test_http(void)
 	has_str(told(&step), "does not contain", "http: only 64 KiB of a page are searched");
 }
 
-/* Patterns that would take for ever, or seconds at least, on 64 KiB. */
+/* Patterns that would take for ever, or seconds at least, on 64 KiB. They end with a class because the
+ * library looks for a last letter first, and gives up when there is none. */
 static void
 test_http_hard(void)
 {
@@ -317,8 +318,9 @@ test_http_hard(void)
 		const char *pattern;
 		bool hard;
 	} cases[] = {
-		{ "(a+)+b", true }, { "(a|aa)+$x", true }, { "(a*)*(a*)*(a*)*!", true }, { "a*a*a*a*b", true },
-		{ "\\w*!", true }, { ".*?.*?.*?!", true }, { "(?=(a+))a*b\\1", true }, { "(?:a|b)*?!", true },
+		{ "(a+)+[bc]", true }, { "(a|aa)+[bc]", true }, { "(a*)*(a*)*(a*)*[!?]", true },
+		{ "a*a*a*a*[bc]", true }, { "\\w*[!?]", true }, { ".*?.*?.*?[!?]", true },
+		{ "(?=(a+))a*[bc]\\1", true }, { "(?:a|b)*?[!?]", true },
 		{ "x*y*z*a$", false }, { "a{60000}", false }, { "healthy", false }, { "^a+$", false },
 	};
 	char *page = arena_alloc(arena, 66000);

@@ -208,6 +208,7 @@ my $explained = $s->api('GET', '/v1/explain?service=v&client=127.0.0.1&pool=r');
 is($explained->{server}, 'c', 'explain: as if a rule had named the pool');
 is_deeply([map { "$_->{pool}/$_->{name}" } @{$explained->{servers}}], [qw(r/c r/down)], 'its servers');
 is($s->api('GET', '/v1/explain?service=v&client=127.0.0.1')->{server}, 'a', 'explain: without a rule');
+like(scalar $s->ctl('explain', 'v', '--client', '127.0.0.1', '--pool', 'r'), qr/goes to c of r.*pool: r, as a rule of protocol rules may choose/s, 'steelyardctl explain --pool');
 my ($none, $code) = $s->api('GET', '/v1/explain?service=v&client=127.0.0.1&pool=x');
 is("$code $none->{error}", '404 virtual-service v has no pool x beside its own', 'explain: a pool that is not there');
 is($s->api('DELETE', '/v1/persistence?service=v')->{cleared}, 3, 'cleared in all pools');

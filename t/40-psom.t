@@ -83,15 +83,15 @@ virtual-service little {
 }
 virtual-service checked {
 	listen 127.0.0.1:0; pool all; protocol psom;
-	monitor psom { interval 900ms; timeout 800ms; hold 150ms; rise 1; fall 1; fast-interval 0; }
+	monitor psom { interval 20s; timeout 10s; hold 150ms; rise 1; fall 1; fast-interval 0; }
 }
 virtual-service verified {
 	listen 127.0.0.1:0; pool good;
-	monitor psom { interval 900ms; timeout 800ms; hold 10s; rise 1; fall 1; verify on; ca $dir/ca.crt; name webconf.example.net; }
+	monitor psom { interval 20s; timeout 4s; hold 10s; rise 1; fall 1; verify on; ca $dir/ca.crt; name webconf.example.net; }
 }
 virtual-service misnamed {
 	listen 127.0.0.1:0; pool good;
-	monitor psom { interval 900ms; timeout 800ms; hold 0; rise 1; fall 1; verify on; ca $dir/ca.crt; name other.example.net; }
+	monitor psom { interval 20s; timeout 10s; hold 0; rise 1; fall 1; verify on; ca $dir/ca.crt; name other.example.net; }
 }
 CONF
 my %port = map { $_ => $sy->port($_) } qw(open strict lax ended little);

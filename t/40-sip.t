@@ -83,7 +83,7 @@ Content-Length: 0
 XML
 	return $say->(1, 'X: y') . '  <recv response="200"></recv>' . "\n" if $user !~ /^secret/;
 	return $say->(1, 'X: y') . '  <recv response="401" auth="true"></recv>' . "\n"
-		. $say->(2, "[authentication username=$user\[call_number] password=password]") . '  <recv response="200"></recv>' . "\n";
+		. $say->(2, '[authentication]') . '  <recv response="200"></recv>' . "\n";
 }
 my $moved = <<'XML';
   <send retrans="500"><![CDATA[

@@ -1,6 +1,7 @@
 #!/usr/bin/env perl
-# The web page in a real browser: it loads, goes red when a server dies, is searched and filtered,
-# says nothing on the console, asks nobody else. Screenshots for a person to look at are left in the
+# The web page in a real browser: it loads, goes red when a server dies, is searched and filtered, lets
+# those who have logged in drain a server, says nothing on the console, asks nobody else; axe-core
+# finds nothing (contrib/check brings it with npm, when there is one). Screenshots for a person to look at are left in the
 # build folder: t/page-*.png.
 use strict;
 use warnings;
@@ -18,7 +19,10 @@ my $browser = Browser->start or plan skip_all => 'chromium or chromedriver is no
 
 my @servers = map { Steelyard->server("fe$_") } 1 .. 3;
 my $edge = Steelyard->server('edge1');
-my $conf = "console { listen 127.0.0.1:0; }\npool front-ends {\n"
+my $dir = File::Temp::tempdir('steelyard-page-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+system("echo 'correct horse' | @{[ Steelyard::steelyardctl() ]} passwd alice operate > $dir/users 2>$dir/said") == 0 or die 'no line for alice';
+my $conf = "console { listen 127.0.0.1:0; users $dir/users; }\npool front-ends {\n"
 	. join('', map { "\tserver fe$_ 127.0.0.1:" . $servers[$_ - 1]->port . ";\n" } 1 .. 3)
 	. "}\npool edge { server edge1 127.0.0.1:" . $edge->port . "; server edge2 127.0.0.1:1; }\n";
 my @names = qw(sip sip-tls web-internal conferencing response-group app-sharing);
@@ -50,6 +54,21 @@ sub show {
 	my ($view, $ready) = @_;
 	$browser->click("#tabs a[href='#$view']");
 	$browser->wait_script("the view of $view", $ready);
+}
+
+# What axe-core finds on the page as it is.
+my $axe_file = "$ENV{STEELYARD_BUILD}/npm/node_modules/axe-core/axe.min.js";
+my $axe = do { local (@ARGV, $/) = $axe_file; -e $axe_file ? <> : undef };
+sub axe {
+	my $what = shift;
+	SKIP: {
+		skip 'axe-core is not installed', 1 unless $axe;
+		$browser->script("if (!window.axe) { $axe }");
+		$browser->script('window.found = null; axe.run({ resultTypes: ["violations"] }).then((r) => { window.found = r.violations.map((v) =>'
+			. ' `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.html.slice(0, 160)).join(" | ")}`); })');
+		$browser->wait_script("axe on $what", 'return window.found !== null');
+		is_deeply($browser->script('return window.found'), [], "axe-core finds nothing in $what");
+	}
 }
 
 subtest 'it loads' => sub {
@@ -99,7 +118,45 @@ subtest 'a service opens' => sub {
 	like($browser->script('return document.querySelector(".seats .commands code").textContent'),
 		qr/^steelyardctl drain fe1 --service sip$/, 'the command for a drain');
 	$browser->screenshot("$shots/page-service.png");
-	is($browser->script('return document.querySelectorAll("main form, main [formaction]").length'), 0, 'nothing here changes anything');
+	is($browser->script('return document.querySelectorAll("main button.change").length'), 0, 'without a login there is nothing that changes anything');
+	axe('an open service');
+	$browser->click('tr[data-service="sip"] .open');
+};
+
+subtest 'logging in, and a drain by click' => sub {
+	$browser->click('#login');
+	$browser->wait_script('the form', 'return !!document.querySelector("form.login")');
+	$browser->type('#user', 'alice');
+	$browser->type('#password', 'wrong');
+	$browser->click('form.login .primary');
+	$browser->wait_script('the refusal', 'return /wrong name or password/.test(document.querySelector("form.login .problem").textContent)');
+	$browser->type('#password', 'correct horse');
+	$browser->screenshot("$shots/page-login.png");
+	$browser->click('form.login .primary');
+	$browser->wait_script('the name', 'return /alice/.test(document.getElementById("who").textContent)'
+		. ' && document.querySelectorAll("tr[data-service]").length === 7');
+	is($browser->script('return document.cookie'), '', 'scripts do not see the cookie');
+	$browser->click('tr[data-service="sip"] .open');
+	$browser->wait_script('the button', 'return document.querySelectorAll(".seats button.change").length === 3');
+	$browser->click('.seats button.change');
+	$browser->wait_script('what will happen', 'return /fe1 gets no new clients in sip/.test(document.querySelector("dialog .effect")?.textContent)');
+	like($browser->script('return document.querySelector("dialog .effects").textContent'), qr/3 of 3 servers take new clients now, then 2/, 'in numbers');
+	axe('the dialog');
+	$browser->screenshot("$shots/page-change.png");
+	$browser->script('const s = document.getElementById("where"); s.value = "1"; s.dispatchEvent(new Event("input", { bubbles: true }))');
+	$browser->wait_script('the other scope', 'return /in all its services/.test(document.querySelector("dialog .effect").textContent)');
+	is($sy->seat('sip', 'fe1')->{state}, 'up', 'nothing has happened yet');
+	$browser->click('dialog .primary');
+	$browser->wait_script('it to be said', 'return /fe1: drain/.test(document.getElementById("told").textContent)');
+	$browser->wait_script('it to show', 'return document.querySelector(`tr[data-service="conferencing"]`).dataset.state === "degraded"');
+	is($sy->seat('conferencing', 'fe1')->{state}, 'drain', 'and it is drained in every service');
+	like($sy->log_text, qr{audit POST /v1/servers/fe1 .*who=alice}, 'by alice, says the log');
+	$browser->click('.seats button.change');
+	$browser->wait_script('enable is proposed', 'return document.querySelector("dialog [name=wish]:checked")?.value === "enable"');
+	$browser->script('const s = document.getElementById("where"); s.value = "1"; s.dispatchEvent(new Event("input", { bubbles: true }))');
+	$browser->wait_script('it to be understood', 'return /takes new clients again in all/.test(document.querySelector("dialog .effect").textContent)');
+	$browser->click('dialog .primary');
+	$browser->wait_script('it to be well again', 'return document.querySelector(`tr[data-service="conferencing"]`).dataset.state === "up"');
 	$browser->click('tr[data-service="sip"] .open');
 };
 
@@ -142,10 +199,13 @@ subtest 'the other views' => sub {
 	$browser->type('#search', 'no-such-client');
 	$browser->wait_script('the search', 'return document.querySelectorAll(".connections tbody tr").length === 0');
 	$browser->script('document.getElementById("search").value = ""; document.getElementById("search").dispatchEvent(new Event("input"))');
+	axe('connections');
+	show('certificates', 'return /No tls block/.test(document.querySelector("main .note[role=status]")?.textContent)');
 	show('processes', 'return /worker 1/.test(document.querySelector(".processes")?.textContent)');
 	ok($browser->script('return /ready/.test(document.querySelector(".processes").textContent)'), 'processes');
 	show('config', 'return document.querySelectorAll(".config li").length > 20');
 	like($browser->script('return document.querySelector(".config").textContent'), qr/steelyard\.conf:\d+/, 'the configuration has its places');
+	axe('the configuration');
 };
 
 subtest 'a reload' => sub {
@@ -167,7 +227,7 @@ subtest 'the console dies and comes back' => sub {
 };
 
 # What the browser says of the death above is expected, nothing else is.
-my @problems = grep { !m{/v1/(stream|live|history\S*|services\S*) .*(ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_(REFUSED|RESET)|ERR_EMPTY_RESPONSE|503)} }
+my @problems = grep { !m{/v1/(stream|live|history\S*|services\S*) .*(ERR_INCOMPLETE_CHUNKED_ENCODING|ERR_CONNECTION_(REFUSED|RESET)|ERR_EMPTY_RESPONSE|503)|/v1/login .*401} }
 	$browser->problems;
 is_deeply(\@problems, [], 'no error on the console');
 my @away = grep { !m{^\Q$url\E} && !m{^(chrome|chrome-untrusted|data|blob|about|devtools):} } $browser->requests;
@@ -205,6 +265,7 @@ subtest 'how it looks' => sub {
 				return [...poor];
 JS
 			is_deeply($poor, [], "$view, $name: contrast is AA");
+			axe("$view, $name");
 			ok($browser->screenshot("$shots/page-$view-$name.png") > 5000, "screenshot $view, $name");
 		}
 	}

@@ -9,6 +9,8 @@ use warnings;
 use lib ($ENV{STEELYARD_SRC} || '.') . '/t/lib';
 use Crowd qw(memory);
 use Farm;
+use IPC::Open2 qw(open2);
+use Socket qw(inet_aton);
 use File::Temp qw(tempdir);
 use Steelyard;
 use Test::More;
@@ -79,16 +81,88 @@ my $l2 = join '', map { my ($port, $tls) = @$_; "web-$port 10.88.1.6:$port " . (
 my $l3 = <<'TARGETS';
 int-5061 10.88.1.7:5061 tls tls-name=edgepool.lab.test answers-port=5061
 int-5062 10.88.1.7:5062 tls tls-name=edgepool.lab.test answers-port=5062
-int-443 10.88.1.7:443 tcp answers-port=443
-int-3478 10.88.1.7:3478 udp answers-port=3478
 TARGETS
 my $l4 = <<'TARGETS';
 access-443 203.0.113.10:443 tls tls-name=sip.lab.test answers-port=443
 access-5061 203.0.113.10:5061 tls tls-name=sip.lab.test answers-port=5061
 webconf-443 203.0.113.11:443 tls tls-name=webconf.lab.test answers-port=443
-av-443 203.0.113.12:443 tcp answers-port=443
-av-3478 203.0.113.12:3478 udp answers-port=3478
 TARGETS
+# STUN, as ICE agents ask it: "OWN MAPPED" once, or again and again, each time anew and once more if it was in
+# vain, until the input ends: "ROUNDS FAILED AGAIN".
+my $stun = <<'PERL';
+use IO::Socket::IP; use IO::Select; use Socket qw(SOCK_DGRAM SOCK_STREAM inet_ntoa);
+my ($to, $port, $proto, $loop) = @ARGV;
+my $cookie = pack 'N', 0x2112a442;
+$SIG{PIPE} = 'IGNORE';
+sub try {
+	my $sock = IO::Socket::IP->new(PeerHost => $to, PeerPort => $port, Timeout => 8,
+		Type => $proto eq "udp" ? SOCK_DGRAM : SOCK_STREAM) or return;
+	my $tid = $cookie . pack 'NNN', $$, rand 2**32, rand 2**32;
+	if ($proto eq "tcp") { # the hello that looks like TLS, and its answer; then who we are
+		syswrite $sock, pack('H*', '160301002d010000290301') . $tid . 'x' x 16 . pack('H*', '00000200180100');
+		my $said = '';
+		while (length $said < 83) {
+			IO::Select->new($sock)->can_read(8) && sysread $sock, $said, 83 - length $said, length $said or return;
+		}
+		return $said =~ /^\x16\x03\x01\x00\x4e\x02/ ? ($sock->sockhost . ':' . $sock->sockport, $sock) : ();
+	}
+	for my $wait (0.5, 1, 2, 2) { # RFC 8489 6.2.1
+		syswrite $sock, pack('nn', 1, 0) . $tid;
+		IO::Select->new($sock)->can_read($wait) && defined sysread $sock, my $said, 4096 or next;
+		my ($type, $len) = unpack 'nn', $said // '';
+		next if ($type // 0) != 0x0101 || substr($said, 4, 16) ne $tid;
+		for (my $at = 20; $at < 20 + $len;) {
+			my ($attr, $n) = unpack 'nn', substr $said, $at, 4;
+			my ($p, $ip) = unpack 'x2na4', substr $said, $at + 4, $n;
+			return $sock->sockhost . ':' . $sock->sockport . ' ' . inet_ntoa($ip ^ $cookie) . ':' . ($p ^ 0x2112) if $attr == 0x0020;
+			$at += 4 + $n + -$n % 4;
+		}
+	}
+	return;
+}
+unless ($loop) {
+	my ($words, $open) = try();
+	$| = 1;
+	print $words // 'nothing nothing', "\n";
+	readline STDIN; # the connection stays until then
+	exit;
+}
+my ($rounds, $failed, $again, $in) = (0, 0, 0, IO::Select->new(\*STDIN));
+until ($in->can_read(0.1)) {
+	$rounds++;
+	try() and next;
+	$again++;
+	select undef, undef, undef, 0.2;
+	try() or $failed++;
+}
+print "$rounds $failed $again\n";
+PERL
+# Own address, and what the server saw: it says so itself, or its kernel does.
+sub mapped {
+	my ($where, @what) = @_;
+	my $pid = open2(my $out, my $in, $net->in($where), $^X, '-e', $stun, @what);
+	my ($own, $seen) = split ' ', readline($out) // '';
+	$own //= 'nobody';
+	my ($ip, $port) = split /:/, $own;
+	my $hex = sprintf '%08X:%04X', unpack('V', inet_aton($ip) // "\0" x 4), $port // 0;
+	my $peers = join '', map { $net->do($_, 'cat', '/proc/net/tcp') } qw(edge1 edge2);
+	$seen = $peers =~ / $hex / ? $own : "none of\n$peers" unless length($seen // '');
+	close $in;
+	waitpid $pid, 0;
+	return ($own, $seen);
+}
+sub stun_crowd {
+	my ($where, @what) = @_;
+	my $pid = open2(my $out, my $in, $net->in($where), $^X, '-e', $stun, @what, 'loop');
+	return { where => "$where @what", pid => $pid, out => $out, in => $in };
+}
+sub stun_end {
+	my $crowd = shift;
+	close $crowd->{in};
+	my ($rounds, $failed, $again) = split ' ', readline($crowd->{out}) // '0 1 0';
+	waitpid $crowd->{pid}, 0;
+	return ($rounds, $failed, $again);
+}
 my @pace = ('--short', 2, '--long', 4, '--pause', '200ms', '--interval', '300ms', '--ramp', '300ms', '--timeout', '20s', '--retry-within', '20s');
 sub crowd { my ($where, $name, $targets) = @_; Farm::Crowd->new($dir, $targets, name => $name, wrap => [$net->in($where)], args => \@pace) }
 sub every_service_up {
@@ -137,9 +211,9 @@ sub asked {
 	return $said =~ /^(\S+) (\S+) (\d+) (\S+) 1 hello/ ? { own => $1, server => $2, seen => $4 } : { own => 'nothing', said => $said, seen => '' };
 }
 for my $case (['203.0.113.12', 443, 'tcp'], ['203.0.113.12', 3478, 'udp']) {
-	my $got = asked('outside', @$case);
-	is($got->{seen}, $got->{own}, "A/V over $case->[2]: the Edge sees the client's own address and port");
-	like($got->{own}, qr/^203\.0\.113\.200:/, 'which is the one outside');
+	my ($own, $seen) = mapped('outside', @$case);
+	is($seen, $own, "A/V over $case->[2]: the Edge sees the client's own address and port");
+	like($own, qr/^203\.0\.113\.200:/, 'which is the one outside');
 }
 like(asked('inside', '10.88.1.5', 5068, 'tcp')->{seen}, qr/^10\.88\.1\.[1567]:/, 'Front Ends see an address of the balancer');
 my $own = asked('fe1', '10.88.1.5', 5068, 'tcp');
@@ -150,6 +224,8 @@ my ($ok, $said) = $sy->reload("workers auto;\n$conf$rest");
 ok($ok, 'L2 and L3 come with a reload') or diag $said;
 every_service_up('all servers of all four deployments to be up');
 ($in, $out) = (crowd('inside', 'inside', "$l1$l2$l3"), crowd('outside', 'outside', $l4));
+my @stun = map { stun_crowd(@$_) } ['inside', '10.88.1.7', 443, 'tcp'], ['inside', '10.88.1.7', 3478, 'udp'],
+	['outside', '203.0.113.12', 443, 'tcp'], ['outside', '203.0.113.12', 3478, 'udp'];
 for my $name (qw(fe1 edge1)) {
 	$servers{$name}->kill;
 	my $down = eval { Steelyard::wait_for("$name to be down everywhere", sub {
@@ -160,7 +236,7 @@ for my $name (qw(fe1 edge1)) {
 	}) };
 	is($down, $name eq 'fe1' ? 23 : 9, "$name is down in each of its services");
 	my ($status) = $sy->ctl('status');
-	like($status, qr/\b$name\b.*refused/, 'steelyardctl status says so, and why') or diag $status;
+	like($status, qr/^$name\s+\S+\s+down\s.*connection\s+refused/m, 'steelyardctl status says so, and why') or diag $status;
 }
 $servers{$_}->again for qw(fe1 edge1);
 every_service_up('the servers to be back');
@@ -169,6 +245,11 @@ for my $crowd ($in, $out) {
 	is($report->{status}, 0, "$crowd->{name}: nobody who tried once more failed") or diag $crowd->words;
 	is($report->{failed}, 0, "$crowd->{name}: no exchange failed");
 	cmp_ok($report->{moved} + $report->{again}, '>', 0, "$crowd->{name}: some had to");
+}
+for my $crowd (@stun) {
+	my ($rounds, $failed, $again) = stun_end($crowd);
+	cmp_ok($rounds, '>', 10, "$crowd->{where}: STUN was carried, $rounds times");
+	is($failed, 0, "$crowd->{where}: nobody who tried once more failed ($again had to)");
 }
 is($sy->stop, 0, 'the end');
 done_testing;

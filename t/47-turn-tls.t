@@ -63,15 +63,15 @@ my $translated = answers(sub { Turn::message(0x0101, substr($_[0], 4, 16),
 my $user = "username $Turn::USER; password $good;";
 my @cases = (
 	# name, server, monitor, state, words
-	['bind-udp', "$host:3478", 'depth binding;', 'up', qr/^answers, we are 127\./],
-	['bind-tcp', "$host:3478", 'depth binding; transport tcp;', 'up', qr/^answers/],
-	['ask-udp', "$host:3478", '', 'up', qr/^asks for credentials, realm lab\.test/],
-	['make-udp', "$host:3478", "depth allocate; $user", 'up', qr/^allocates at \Q$host\E:/],
-	['make-tcp', "$host:3478", "depth allocate; transport tcp; $user", 'up', qr/^allocates at/],
-	['relay-udp', "$host:3478", "depth relay; $user", 'up', qr/^relays there and back at \Q$host\E:/],
-	['relay-tcp', "$host:3478", "depth relay; transport tcp; $user", 'up', qr/^relays there and back/],
+	['bind-udp', "$host:3478", 'depth binding;', 'up', qr/: answers, we are 127\./],
+	['bind-tcp', "$host:3478", 'depth binding; transport tcp;', 'up', qr/: answers/],
+	['ask-udp', "$host:3478", '', 'up', qr/: asks for credentials, realm lab\.test/],
+	['make-udp', "$host:3478", "depth allocate; $user", 'up', qr/: allocates at \Q$host\E:/],
+	['make-tcp', "$host:3478", "depth allocate; transport tcp; $user", 'up', qr/: allocates at/],
+	['relay-udp', "$host:3478", "depth relay; $user", 'up', qr/: relays there and back at \Q$host\E:/],
+	['relay-tcp', "$host:3478", "depth relay; transport tcp; $user", 'up', qr/: relays there and back/],
 	['relay-tls', "$host:5349", "depth relay; transport tls; verify on; ca $dir/ca.crt; name turn.lab.test; $user",
-		'up', qr/^relays there and back/],
+		'up', qr/: relays there and back/],
 	['password', "$host:3478", "depth allocate; username $Turn::USER; password $bad;", 'down', qr/refuses our user name and password/],
 	['noise', "$noise:3478", '', 'down', qr/no STUN message/],
 	['full', "$full:3478", '', 'down', qr/Allocate refused: 508 Insufficient Capacity/],
@@ -81,23 +81,25 @@ my @cases = (
 my $conf = join '', map {
 	my ($name, $server, $monitor) = @$_;
 	"pool $name { server s $server; }\nvirtual-service $name { listen 127.0.0.1:0; protocol tcp; pool $name; " .
-		"monitor turn { interval 300ms; timeout 15s; fall 1; $monitor } }\n"
+		"monitor turn { interval 30s; timeout 25s; fall 1; $monitor } }\n"
 } @cases;
-my $sy = Steelyard->start($conf . <<"CONF");
+my $sy = Steelyard->start("workers 1;\n$conf" . <<"CONF");
 virtual-service tls {
 	listen 127.0.0.1:0 { tls { certificate $dir/turn.crt; key $dir/turn.key; } }
 	protocol turn; pool ask-udp; monitor off;
+}
+pool relief { server full $full:3478; server good $host:3478; }
+virtual-service relief {
+	listen 127.0.0.1:0/udp; protocol turn { relief 1m; } pool relief; scheduler round-robin; monitor off;
 }
 CONF
 
 for my $case (@cases) {
 	my ($name, undef, undef, $state, $words) = @$case;
-	$sy->wait_state($name, 's', $state);
+	eval { $sy->wait_state($name, 's', $state) };
 	like($sy->seat($name, 's')->{why}, $words, "$name: $state, in words");
 }
-my $said = $coturn->text;
 # Each probe gives back what it took.
-sleep 1;
 cmp_ok(scalar(() = $coturn->text =~ /new, realm/g) - scalar(() = $coturn->text =~ /delete: realm/g), '<', 12,
 	'probes leave few allocations behind');
 
@@ -109,5 +111,11 @@ my $client = Turn::Client->new(undef, undef, sock => $ssl);
 ok($client->allocate, 'an allocation over TLS');
 my ($service) = grep { $_->{name} eq 'tls' } @{ $sy->api('GET', '/v1/services')->{services} };
 is($service->{figures}{allocations}, 1, 'which is counted');
+
+# Who says that it has no room is asked less often.
+my $relief = $sy->port('relief');
+my $made = grep { Turn::Client->new('127.0.0.1', $relief)->allocate } 1 .. 60;
+cmp_ok($made, '>=', 36, "of 60 allocations $made did not meet the server that has no room");
+cmp_ok($made, '<', 60, 'which is asked all the same, now and then');
 $sy->stop;
 done_testing();

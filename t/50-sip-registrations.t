@@ -5,13 +5,12 @@ use strict;
 use warnings;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
-use File::Temp qw(tempdir);
 use IO::Select;
 use IPC::Open2;
+use Sip qw(lab);
 use Steelyard;
 
 my $build = Steelyard::build_dir();
-my $dir = tempdir('registrations-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $connections = $ENV{STEELYARD_SIP_CONNECTIONS} || 4000;
 my $users = 5;
 
@@ -33,21 +32,9 @@ sub answer {
 	return $line =~ s/\n\z//r;
 }
 
-# Two registrars; the lab says where they are.
-pipe my $ready, my $tell or die $!;
-my $lab = fork // die $!;
-if (!$lab) {
-	Steelyard::die_with_parent();
-	close $ready;
-	require Fcntl;
-	fcntl $tell, Fcntl::F_SETFD(), 0;
-	exec "$build/contrib/lab/lab-server", '--ready-fd', fileno $tell, '--control', "$dir/lab", '--with-parent',
-		map { ("fe$_", '127.0.0.1', '0/tcp:sip') } 1 .. 2 or POSIX::_exit(127);
-}
-close $tell;
-my $where = <$ready> // BAIL_OUT('the lab did not start');
-my @fe = $where =~ /127\.0\.0\.1:(\d+)/g;
-is(@fe, 2, 'two registrars') or BAIL_OUT($where);
+# Two registrars.
+my ($lab, @fe) = lab(qw(fe1 fe2));
+is(@fe, 2, 'two registrars') or BAIL_OUT('the lab');
 
 sub conf {
 	return "pool fe { @_ }\n" . <<'CONF';
@@ -57,7 +44,7 @@ CONF
 my $one = "server fe1 127.0.0.1:$fe[0];";
 my $sy = Steelyard->start("worker-connections 9000;\n" . conf($one));
 my $crowd = program("$build/t/helper-sip-crowd", $sy->port('sip'), $connections, $users);
-END { kill 'KILL', grep { $_ } $crowd && $crowd->{pid}, $lab if defined $lab && $lab }
+END { kill 'KILL', $crowd->{pid} if $crowd }
 
 my $all = $connections * $users;
 my $figures = sub { (grep { $_->{name} eq 'sip' } @{ $sy->api('GET', '/v1/services')->{services} })[0]{figures} };
@@ -75,9 +62,11 @@ is(answer($crowd, 'check'), "alive $connections dead 0 answered $all", 'which co
 is($figures->()->{registrations}, $all, 'all are registered still');
 
 my ($victim) = map { $_->{pid} } grep { $_->{role} eq 'worker' } @{ $sy->processes };
-my $half = $figures->()->{registrations};
 kill 'KILL', $victim;
-Steelyard::wait_for('the successor', sub { my $pid = $sy->pid_of('worker'); $pid && (grep { $_->{role} eq 'worker' && $_->{state} ne 'starting' } @{ $sy->processes }) == 2 && !grep { $_->{pid} == $victim } @{ $sy->processes } });
+Steelyard::wait_for('the successor', sub {
+	my @workers = grep { $_->{role} eq 'worker' } @{ $sy->processes };
+	@workers == 2 && !grep { $_->{pid} == $victim } @workers;
+});
 my ($alive, $dead, $answered) = answer($crowd, 'check') =~ /^alive (\d+) dead (\d+) answered (\d+)$/;
 ok($alive && $dead && $alive + $dead == $connections, "a worker dies: $dead connections with it, $alive live on");
 is($answered, $alive * $users, 'and their users can register');

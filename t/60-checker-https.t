@@ -31,10 +31,10 @@ my %port = map { $_ => $socket{$_}->sockport } keys %socket;
 mkdir "$dir/www";
 sub put { open my $out, '>', "$dir/$_[0]" or die $!; print $out $_[1]; close $out }
 put('www/index.html', "all is well\n");
-put('www/big.html', 'x' x 65530 . "nearly\n" . 'y' x 100000);
+put('www/big.html', 'x' x 65531 . "nearly\n" . 'y' x 100000);
 my $tls = "ssl_certificate $at/web.chain; ssl_certificate_key $at/web.key;";
 put('nginx.conf', <<"CONF");
-daemon off; master_process off; pid $dir/pid; error_log $dir/error.log;
+daemon off; worker_processes 1; pid $dir/pid; error_log $dir/error.log;
 events { worker_connections 256; }
 http {
 	access_log $dir/access.log;
@@ -74,7 +74,7 @@ if (!$pid) {
 END {
 	my $status = $?;
 	if ($pid) {
-		kill 'KILL', $pid;
+		kill 'TERM', $pid;
 		waitpid $pid, 0;
 	}
 	$? = $status;
@@ -91,7 +91,7 @@ my @table = (
 	['plain', 'http { path /moved; status 300-399; match well; }', 'down', qr/status 302, but the page does not match "well"/],
 	['plain', 'http { path /big.html; match nearl; }', 'up', qr/matches/],
 	['plain', 'http { path /big.html; match nearly; }', 'down', qr/does not match/],
-	['plain', 'http { path /big.html; match "(x+x+)+z"; }', 'down', qr/matching "\(x\+x\+\)\+z" takes too long/],
+	['plain', 'http { path /big.html; match "(x+x+)+[z!]"; }', 'down', qr/matching "\(x\+x\+\)\+\[z!\]" takes too long/],
 	['plain', 'http { path /fields; header X-Probe "a b"; header User-Agent me; host h.example; match "^a b\\|me\\|h.example\\|GET$"; }', 'up', qr/matches/],
 	['plain', 'http { path /nowhere; }', 'down', qr/status 404 Not Found/],
 	['plain', 'https', 'down', qr/TLS handshake failed: the server does not speak TLS/],
@@ -105,7 +105,7 @@ my @table = (
 	['web', "https { verify on; ca $at/ca.crt; name lync.example.net; }", 'down', qr/does not hold the name lync\.example\.net/],
 	['web', "https { verify on; ca $at/ca.crt; name old.example.net; }", 'down', qr/not trusted: certificate has expired/],
 	['web', 'https { host old.example.net; match "^old$"; }', 'up', qr/matches/],
-	['web', 'https { host web.example.net; path /alpn; match "^http/1.1\\|web.example.net\\|TLSv1.3$"; }', 'up', qr/matches/],
+	['web', 'https { host web.example.net; path /alpn; match "^http/1.1\\|web.example.net\\|TLSv1.[23]$"; }', 'up', qr/matches/],
 	['web', 'https { path /alpn; host web.example.net; versions TLSv1.2; match "TLSv1.2$"; }', 'up', qr/matches/],
 	['tls12', 'https { match "^TLSv1.2$"; }', 'up', qr/matches/],
 	['tls12', 'https { versions TLSv1.3; }', 'down', qr/TLS handshake failed: the server says: protocol version/],

@@ -54,7 +54,7 @@ fuzz_must(int holds, const char *what)
 }
 
 static void
-fuzz_begin(void)
+fuzz_prepare(void)
 {
 	struct arena *arena = arena_new();
 	struct complaints complaints = { .errors = 0 };
@@ -117,7 +117,7 @@ LLVMFuzzerTestOneInput(const uint8_t *at, size_t len)
 	struct play fast, slow;
 
 	if (!fuzz_conf)
-		fuzz_begin();
+		fuzz_prepare();
 	fuzz_play(&fast, at, len, false);
 	fuzz_play(&slow, at, len, true);
 	fuzz_must(fast.routes == slow.routes && fast.ends == slow.ends, "bytes one by one make the same requests");

@@ -170,7 +170,8 @@ turn_challenge(const struct turn_client *client, const struct stun *message)
 	build_bytes(&build, 0x0015, sy_span_text(turn_realm));
 	build_bytes(&build, 0x0014, sy_span_text(turn_nonce));
 	build_number(&build, 0x8008, TURN_VERSION);
-	build_address(&build, 0x000e, &own);
+	if (!client->listener->server->lab->stay)
+		build_address(&build, 0x000e, &own);
 	turn_reply(client, &build);
 }
 

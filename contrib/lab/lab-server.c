@@ -32,6 +32,7 @@ static const char server_usage[] =
     "  --grace TIME     time that connections have to end when stopping (default 1s)\n"
     "  --ready-fd N     when all ports are open, write one line there: ready NAME:SERVICE=\n"
     "                   ADDRESS:PORT/TRANSPORT ...\n"
+    "  --stay           TURN: name no Alternate Server, so that clients stay where they asked\n"
     "  --with-parent    stop when the parent process dies\n"
     "  --verbose        say why connections failed, and which ports are open\n"
     "\n"
@@ -83,6 +84,9 @@ server_option(struct server_options *options, int option, char *value, struct la
 	case 'v':
 		options->lab->verbose = true;
 		return 0;
+	case 't':
+		options->lab->stay = true;
+		return 0;
 	case 'p':
 		options->with_parent = true;
 		return 0;
@@ -119,6 +123,7 @@ server_options(struct server_options *options, int argc, char **argv, struct lab
 	    {"cert-days", required_argument, NULL, 'd'},
 	    {"grace", required_argument, NULL, 'g'},
 	    {"ready-fd", required_argument, NULL, 'r'},
+	    {"stay", no_argument, NULL, 't'},
 	    {"verbose", no_argument, NULL, 'v'},
 	    {"with-parent", no_argument, NULL, 'p'},
 	    {"help", no_argument, NULL, 'h'},

@@ -133,6 +133,7 @@ struct lab {
 	struct lab_server control; /* one listener, on a UNIX socket */
 	bool optional;             /* open optional services as well */
 	bool verbose;              /* say why connections failed */
+	bool stay;                 /* TURN: the 401 names no Alternate Server */
 	bool stopping;
 	uint64_t open; /* connections to all servers, without the control socket's */
 	double grace;  /* seconds that connections have to end by themselves when stopping */

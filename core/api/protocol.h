@@ -22,7 +22,21 @@
  * has a server of its own, retries, limits, persistence; its answer comes back to the first session as
  * data(SERVER, exchange 5, ...), which turns it into frames with EMIT (to SY_CLIENT). FINISH is the
  * end of what that client says; END forgets the exchange, wherever it is. A session that does not
- * consume what exchange 5 says makes its server wait, and only that one. */
+ * consume what exchange 5 says makes its server wait, and only that one.
+ *
+ * What the exchange says is shown like what a side says: from the first byte that is not consumed. NEED
+ * waits for more of it, or for the client: after what the client says, exchanges with bytes that are not
+ * consumed are shown again. The module is also called, maybe without new bytes, when an exchange has
+ * taken all that was said to it: `waiting` is 0 then, and credit can be given. The last call for an
+ * exchange has eof; an END answers it. When the exchange could not be carried out, the second session's
+ * fail() has said so in its words; where it could not, because an answer had begun, `broken` is set. The
+ * verdicts for what an exchange says are NEED, DROP, EMIT, OPEN, FINISH, END and CLOSE. Numbers may be
+ * used again after END. A module that opens more than it wants to serve at once, or says more to an
+ * exchange than it takes (1 MiB is the end of it), breaks its contract: limits are the module's.
+ *
+ * Scenario (a connection that served others): with SY_SHARES, the server's connection may be dying when
+ * the request is sent. What was sent (up to 16 KiB) is kept until the server answers, and sent again to a
+ * fresh connection if it does not. The module does not notice, and need not know. */
 #ifndef SY_API_PROTOCOL_H
 #define SY_API_PROTOCOL_H
 
@@ -52,7 +66,7 @@ enum sy_verdict_what {
 struct sy_verdict {
 	enum sy_verdict_what what;
 	enum sy_side to;          /* EMIT */
-	uint32_t exchange;        /* ROUTE, PASS, EMIT, END: which one */
+	uint32_t exchange;        /* ROUTE, PASS, EMIT, END, OPEN, FINISH: which one */
 	uint64_t n;               /* PASS, DROP, EMIT: bytes of the input */
 	uint64_t deadline_ms;     /* NEED: give up after so long without completing; PASS: after so long
 	                           * without the n bytes; 0: idle timeout only */
@@ -99,7 +113,11 @@ struct sy_session {
 	/* Always, by the core: */
 	const char *service_name;
 	bool stream;              /* the client is an exchange of another session, see OPEN */
-	bool draining;            /* the server wants no more than what it has */
+	bool draining;            /* the server wants no more than what it has; or the service was removed,
+	                           * or Steelyard stops when all is done */
+	/* In data() for an exchange of OPEN, by the core: */
+	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
+	bool broken;              /* eof: it ended in the middle of something, with a reset */
 	/* By the module: */
 	bool busy;                /* something is under way that a gentle drain waits for */
 	uint64_t until_ms;        /* busy, but not longer than until then (as now_ms); 0: nobody knows */

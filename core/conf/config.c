@@ -186,11 +186,28 @@ bind_users(struct binder *binder, const struct node *console, const struct sy_fi
 }
 
 static void
+bind_notify(struct binder *binder, const struct node *node, const struct notify_settings *notify)
+{
+	if (!notify->program && !notify->mail)
+		complain(binder->complaints, node, "notify needs a program or a mail address");
+	if (notify->program && *notify->program != '/')
+		complain(binder->complaints, node_child(node, "program"),
+			 "program %s: the path must begin with /", notify->program);
+	if (notify->sendmail && *notify->sendmail != '/')
+		complain(binder->complaints, node_child(node, "sendmail"),
+			 "sendmail %s: the path must begin with /", notify->sendmail);
+	if (notify->mail && (strpbrk(notify->mail, "\r\n ,") || !strchr(notify->mail, '@')))
+		complain(binder->complaints, node_child(node, "mail"),
+			 "mail %s: one address is expected, such as ops@example.net", notify->mail);
+}
+
+static void
 bind_main(struct binder *binder)
 {
 	const struct node *root = binder->config->root;
 	const struct node *tables = bind_one(binder, root, "tables"), nothing = { .name = "" };
 	const struct node *console = bind_one(binder, root, "console");
+	const struct node *notify = bind_one(binder, root, "notify");
 	struct main_bound *bound = arena_new_of(binder->arena, struct main_bound);
 
 	binder->config->main = bound;
@@ -208,6 +225,10 @@ bind_main(struct binder *binder)
 		bind_listens(binder, console, NULL, true, &binder->config->console,
 			     &binder->config->n_console);
 		bind_users(binder, console, &bound->conf.global.console.users);
+	}
+	if (notify) {
+		bind_rows(binder, notify, 0, notify_rows, &bound->conf.global, NULL);
+		bind_notify(binder, notify, &bound->conf.global.notify);
 	}
 	binder->config->global = bound->conf.global;
 }

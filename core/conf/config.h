@@ -84,6 +84,8 @@ struct service_settings {
 	struct sy_msec drain_timeout;     /* of a removed service, then reset; 0: no end */
 	uint32_t server_idle_connections; /* to each server, of each worker; 0: none is shared */
 	struct sy_msec server_idle_timeout;
+	struct sy_msec drain_close;       /* quiet connections of a drained server; 0: they stay */
+	struct sy_rate drain_close_rate;
 	uint32_t tries;                   /* servers tried for one exchange, at most */
 	uint32_t max_connections;         /* 0: no limit */
 	uint32_t max_connections_per_source;
@@ -149,6 +151,15 @@ struct console_settings {
 	struct sy_msec session_timeout;
 };
 
+/* Who is told when something changes state. */
+struct notify_settings {
+	const char *program;      /* NULL: none */
+	const char *mail;         /* who gets mail; NULL: nobody */
+	const char *sendmail;
+	struct sy_msec fold;      /* repeats within it are told together */
+	struct sy_msec timeout;   /* of the program */
+};
+
 struct console_users;
 
 /* All targets of a service in turn, NULL at the end: its own pool, those that the protocol's rows
@@ -210,6 +221,7 @@ struct global_settings {
 	uint32_t worker_handshakes; /* TLS handshakes of clients under way, the same */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct console_settings console;
+	struct notify_settings notify;
 	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 

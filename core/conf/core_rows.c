@@ -55,6 +55,7 @@ const struct rows_other main_others[] = {
 	  "to." },
 	{ "tables", "{ ... }", "Sizes of the shared tables." },
 	{ "console", "{ ... }", "The web page and the API over TCP." },
+	{ "notify", "{ ... }", "Who is told when a service or a server changes state." },
 	{ "pool", "NAME [port=N] { ... }", "Real servers that can stand in for each other." },
 	{ "virtual-service", "NAME { ... }", "What clients connect to, and how it is served." },
 	{ NULL, NULL, NULL }
@@ -104,6 +105,24 @@ const struct sy_row console_rows[] = {
 	SY_ROW(struct global_settings, console.session_timeout, "session-timeout",
 	       .min = SY_MINUTE, .max = SY_DAY, .preset = "30m",
 	       .doc = "A login ends when nothing was asked for so long; after 12 hours in any case."),
+	SY_ROW_END
+};
+
+const struct sy_row notify_rows[] = {
+	SY_ROW(struct global_settings, notify.program, "program",
+	       .doc = "Program that is run when a service or a server changes state, by its absolute "
+		      "path, with the arguments SERVICE or SERVER, its name, the new state in "
+		      "capitals, and how many servers take clients."),
+	SY_ROW(struct global_settings, notify.mail, "mail",
+	       .doc = "Address that gets mail about it."),
+	SY_ROW(struct global_settings, notify.sendmail, "sendmail", .preset = "/usr/sbin/sendmail",
+	       .doc = "Program that sends it: reads a message with its header, and takes -t and -oi."),
+	SY_ROW(struct global_settings, notify.fold, "fold", .min = SY_SECOND, .max = SY_DAY,
+	       .preset = "1m",
+	       .doc = "Who was told of a change of something is told of its next ones together, after "
+		      "so long; mails are as far apart."),
+	SY_ROW(struct global_settings, notify.timeout, "timeout", .min = SY_SECOND, .max = SY_HOUR,
+	       .preset = "30s", .doc = "How long the program may take; then it is killed."),
 	SY_ROW_END
 };
 
@@ -185,6 +204,13 @@ const struct sy_row service_rows[] = {
 	SERVICE(drain_timeout, "drain-timeout", .max = 30 * SY_DAY, .preset = "0",
 		.doc = "How long the connections of a service that a reload took away may go on; "
 		       "0: as long as they like."),
+	SERVICE(drain_close, "drain-close", .max = 30 * SY_DAY, .preset = "0",
+		.doc = "Connections of a drained or disabled server that were silent for so long "
+		       "are closed in order, unless the protocol knows that something is under "
+		       "way; 0: they may stay as long as they like."),
+	SERVICE(drain_close_rate, "drain-close-rate", .min = 1, .preset = "20",
+		.doc = "How many of them each worker closes in a second, for each such server, at "
+		       "most."),
 	SERVICE(server_idle_connections, "server-idle-connections", .max = 65536, .preset = "32",
 		.doc = "Connections to each server that a worker keeps for the next exchange, of "
 		       "whichever client, with protocols that allow it; the oldest goes when there "
@@ -324,6 +350,8 @@ const struct core_block core_blocks[] = {
 	  "for four "
 	  "times of what is configured. Memory is taken only as it is used.", tables_rows, NULL },
 	{ "console", "", "The web page and the API over TCP.", console_rows, console_others },
+	{ "notify", "", "Who is told when a service or a server changes state: see NOTIFICATIONS.",
+	  notify_rows, NULL },
 	{ "pool", "NAME", "Real servers that can stand in for each other.", pool_rows,
 	  pool_others },
 	{ "server", "NAME ADDRESS", "Settings on the line of a server, in a pool.", server_rows,

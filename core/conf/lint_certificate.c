@@ -1,6 +1,7 @@
 /* Names in certificates. Only where TLS ends here: what passes through is the servers' own business. */
 #include "conf/lint.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -77,6 +78,18 @@ lint_begins(X509 *x509, const char *beginning)
 	return found;
 }
 
+/* *.example.net is meant for any name below it. */
+static bool
+lint_holds_host(X509 *x509, const char *name)
+{
+	char host[256];
+
+	if (name[0] != '*')
+		return X509_check_host(x509, name, 0, 0, NULL) == 1;
+	snprintf(host, sizeof(host), "any%.250s", name + 1);
+	return X509_check_host(x509, host, 0, 0, NULL) == 1;
+}
+
 /* Whether any certificate of any listener holds the name; `beginning`: one that begins so. */
 static bool
 lint_holds(const struct service *service, const char *name, bool beginning)
@@ -90,7 +103,7 @@ lint_holds(const struct service *service, const char *name, bool beginning)
 			X509 *x509 = lint_x509(tls->certificates[j].chain.content);
 
 			found = x509 && (beginning ? lint_begins(x509, name)
-						   : X509_check_host(x509, name, 0, 0, NULL) == 1);
+						   : lint_holds_host(x509, name));
 			X509_free(x509);
 		}
 	}

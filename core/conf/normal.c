@@ -125,6 +125,10 @@ normal_main(struct normal *normal)
 		rows_unfold(normal->arena, node, 0, tables_rows, NULL);
 		rows_fill(normal->arena, node, tables_rows);
 	}
+	node = (struct node *)node_child(root, "notify");
+	if (node) {
+		normal_rows(normal, node, notify_rows);
+	}
 	node = (struct node *)node_child(root, "console");
 	if (node) {
 		normal_listens(normal, node);

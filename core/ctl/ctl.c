@@ -83,7 +83,17 @@ ctl_weight(struct ctl *ctl)
 static int
 ctl_reload(struct ctl *ctl)
 {
-	return ctl_post(ctl, "/v1/reload", json_object());
+	int code = ctl_post(ctl, "/v1/reload", json_pack("{s:s*}", "confirm", ctl->confirm));
+
+	if (code == CTL_OK && ctl->confirm && !ctl->json)
+		printf("on trial for %s: steelyardctl confirm, or what was before comes back\n", ctl->confirm);
+	return code;
+}
+
+static int
+ctl_confirm(struct ctl *ctl)
+{
+	return ctl_post(ctl, "/v1/confirm", json_object());
 }
 
 static int
@@ -146,6 +156,7 @@ ctl_api(struct ctl *ctl)
 const struct command ctl_commands[] = {
 	{ "status", "", "one look: services, and what is not up; exit status 1 if anything is",
 	  show_status, 0, 0 },
+	{ "top", "", "the same, live: q quits, s sorts, w only what is wrong", ctl_top, 0, 0 },
 	{ "services", "[NAME]", "services with their servers, numbers and reasons", show_services, 0, 1 },
 	{ "servers", "[NAME]", "each server over all services", show_servers, 0, 1 },
 	{ "connections", "", "live connections; --service --server --client --limit",
@@ -162,8 +173,10 @@ const struct command ctl_commands[] = {
 	{ "disable", "SERVER", "nothing new at all; --service --pool", ctl_disable, 1, 1 },
 	{ "enable", "SERVER", "as configured again; --service --pool", ctl_enable, 1, 1 },
 	{ "weight", "SERVER N|configured", "another weight; --service --pool", ctl_weight, 2, 2 },
-	{ "reload", "", "reads the configuration anew", ctl_reload, 0, 0 },
-	{ "explain", "SERVICE", "where a client would go, and why; --client", show_explain, 1, 1 },
+	{ "reload", "[--confirm 5m]", "reads the configuration anew; goes back if not confirmed", ctl_reload, 0, 0 },
+	{ "plan", "FILE", "what a reload with that file would change", ctl_plan, 1, 1 },
+	{ "confirm", "", "the configuration that is on trial stays", ctl_confirm, 0, 0 },
+	{ "explain", "SERVICE", "where a client would go, and why; --client --pool", show_explain, 1, 1 },
 	{ "show", "config", "the configuration in use, with file and line", show_config, 1, 1 },
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
@@ -230,7 +243,9 @@ main(int argc, char **argv)
 		{ "service", required_argument, NULL, 'v' }, { "server", required_argument, NULL, 'r' },
 		{ "client", required_argument, NULL, 'c' }, { "pool", required_argument, NULL, 'p' },
 		{ "limit", required_argument, NULL, 'l' },
-		{ "templates", required_argument, NULL, 't' }, { "help", no_argument, NULL, 'h' },
+		{ "confirm", required_argument, NULL, 'C' }, { "daemon", required_argument, NULL, 'D' },
+		{ "modules", required_argument, NULL, 'm' }, { "templates", required_argument, NULL, 't' },
+		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
 	};
 	const char *env = getenv("STEELYARD_CONTROL");
@@ -248,6 +263,9 @@ main(int argc, char **argv)
 		case 'c': ctl.client = optarg; break;
 		case 'p': ctl.pool = optarg; break;
 		case 'l': ctl.limit = optarg; break;
+		case 'D': ctl.daemon = optarg; break;
+		case 'm': ctl.modules = optarg; break;
+		case 'C': ctl.confirm = optarg; break;
 		case 't': ctl.templates = optarg; break;
 		case 'h': ctl_usage(stdout); return CTL_OK;
 		case 'V': printf("steelyardctl %s\n", PACKAGE_VERSION); return CTL_OK;

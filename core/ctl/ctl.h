@@ -11,7 +11,8 @@ struct ctl {
 	const char *socket;
 	bool json;                /* print the API's answer as it is */
 	bool colour;
-	const char *service, *server, *client, *pool, *limit;   /* --service and so on */
+	const char *service, *server, *client, *pool, *limit, *confirm;   /* --service and so on */
+	const char *daemon, *modules; /* for plan */
 	const char *templates;    /* folder of ready-made templates */
 	int argc;                 /* what stands behind the command */
 	char **argv;

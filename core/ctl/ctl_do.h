@@ -5,5 +5,7 @@
 #include "ctl/ctl.h"
 
 int ctl_passwd(struct ctl *ctl);
+int ctl_top(struct ctl *ctl);
+int ctl_plan(struct ctl *ctl);
 
 #endif

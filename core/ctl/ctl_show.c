@@ -55,6 +55,9 @@ show_status(struct ctl *ctl)
 	       text_of(json, "version"), age_since(number_of(json, "started"), now, age, sizeof(age)),
 	       (long long)number_of(json, "generation"), (long long)number_of(json, "services_total"),
 	       (long long)number_of(json, "active"), json_number_value(json_object_get(json, "rate")));
+	if (number_of(json, "trial_until"))
+		printf("This configuration is on trial until %s: steelyardctl confirm\n\n",
+		       clock_text(number_of(json, "trial_until"), age, sizeof(age)));
 	table = table_new(TITLES("SERVICE", "STATE", ">UP", ">ACTIVE", ">RATE/S", "WHY"));
 	json_array_foreach(json_object_get(json, "services"), i, item) {
 		table_cell(table, text_of(item, "name"));
@@ -162,10 +165,10 @@ show_service(struct ctl *ctl, const json_t *service)
 		table_cell(table, amount_text(number_of(item, "total"), total, sizeof(total)));
 		table_cell(table, amount_text(number_of(item, "bytes_up") + number_of(item, "bytes_down"),
 		                              bytes, sizeof(bytes)));
-		if (strcmp(text_of(item, "state"), "up") != 0 && text_of(item, "why")[0])
-			table_note(table, text_of(item, "why"));
-		else if (forecast_text(item, now, left, sizeof(left)))
+		if (forecast_text(item, now, left, sizeof(left)))
 			table_note(table, left);
+		else if (strcmp(text_of(item, "state"), "up") != 0 && text_of(item, "why")[0])
+			table_note(table, text_of(item, "why"));
 	}
 	table_print(table, ctl->colour);
 	show_figures(text_of(service, "protocol"), json_object_get(service, "figures"));
@@ -439,11 +442,12 @@ show_explain(struct ctl *ctl)
 	int code;
 
 	if (!ctl->client) {
-		fprintf(stderr, "steelyardctl: explain SERVICE --client ADDRESS\n");
+		fprintf(stderr, "steelyardctl: explain SERVICE --client ADDRESS [--pool NAME]\n");
 		return CTL_USAGE;
 	}
 	ctl_query(path, sizeof(path), "service", ctl->argv[0]);
 	ctl_query(path, sizeof(path), "client", ctl->client);
+	ctl_query(path, sizeof(path), "pool", ctl->pool);
 	json = ctl_get(ctl, "GET", path, NULL, &code);
 	if (!json)
 		return code;

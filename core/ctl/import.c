@@ -77,16 +77,31 @@ import_server(struct import_service *service, const char *name)
 void
 import_lost(struct import *import, const char *where, const char *format, ...)
 {
+	size_t from = import->report.len;
 	char words[512];
 	va_list args;
 
 	va_start(args, format);
 	vsnprintf(words, sizeof(words), format, args);
 	va_end(args);
-	for (char *at = words; *at; at++)
-		*at = (unsigned char)*at < ' ' ? ' ' : *at;
-	text_printf(&import->report, "%s: %s\n", where, words);
+	text_printf(&import->report, "%s: %s", where, words);
+	/* What the file says stands here, too. */
+	for (char *at = import->report.at + from; *at; at++)
+		*at = (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at;
+	text_puts(&import->report, "\n");
 	import->lost++;
+}
+
+void
+import_free(struct import *import)
+{
+	for (unsigned i = 0; i < import->n_services; i++) {
+		free(import->services[i].servers);
+		text_free(&import->services[i].listens);
+	}
+	free(import->services);
+	text_free(&import->report);
+	text_free(&import->problem);
 }
 
 /* ---- what is written ---- */
@@ -185,7 +200,7 @@ import_put_monitor(struct text *out, const struct import_check *check)
 	}
 	text_printf(out, "    monitor %s {\n", check->kind);
 	import_put_row(out, "        ", "port", check->port);
-	if (strcmp(check->kind, "http") == 0) {
+	if (strncmp(check->kind, "http", 4) == 0) {
 		import_put_row(out, "        ", "path", check->path);
 		import_put_row(out, "        ", "host", check->host);
 		import_put_row(out, "        ", "status", check->status);
@@ -206,6 +221,26 @@ import_put_monitor(struct text *out, const struct import_check *check)
 	if (check->fall)
 		text_printf(out, "        fall %u;\n", check->fall);
 	text_puts(out, "    }\n");
+}
+
+static void
+import_put_persistence(struct text *out, const struct import_service *service)
+{
+	char words[DURATION_TEXT_SIZE];
+
+	if (!service->persist && !*service->cookie)
+		return;
+	text_printf(out, "    persistence %s {", *service->cookie ? "cookie" : "source");
+	import_put_row(out, " ", "name", service->cookie);
+	if (*service->cookie && out->at[out->len - 1] == '\n')
+		out->len--;
+	if (*service->cookie && service->persist)
+		text_puts(out, " fallback source;");
+	if (service->persist_ms && service->persist)
+		text_printf(out, " timeout %s;", duration_text(service->persist_ms, words));
+	if (*service->persist_mask)
+		text_printf(out, " mask4 %s;", service->persist_mask);
+	text_puts(out, " }\n");
 }
 
 static void
@@ -245,13 +280,24 @@ import_put_tls(struct import *import, struct text *out, const struct import_serv
 }
 
 static void
+import_put_comment(struct text *out, const char *file, const char *where)
+{
+	size_t from = out->len;
+
+	text_printf(out, "# From %s, %s.", file, where);
+	for (char *at = out->at + from; *at; at++)
+		*at = (unsigned char)*at < ' ' ? ' ' : *at;
+	text_puts(out, "\n\n");
+}
+
+static void
 import_put_service(struct import *import, struct text *out, const struct import_service *service)
 {
 	bool sorry = false, tls;
 
 	for (unsigned i = 0; i < service->n_servers; i++)
 		sorry |= service->servers[i].sorry;
-	text_printf(out, "# From %s, %s.\n\n", import->file, service->where);
+	import_put_comment(out, import->file, service->where);
 	import_put_pool(import, out, service, false);
 	if (sorry)
 		import_put_pool(import, out, service, true);
@@ -260,22 +306,13 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	import_put_listens(out, service, tls);
 	if (service->off && (tls || !service->tls_ends))
 		text_puts(out, "    enabled off;\n");
-	text_printf(out, "    protocol %s;\n    pool %s-servers;\n", service->udp ? "udp" : "tcp",
-		    service->name);
+	text_printf(out, "    protocol %s;\n    pool %s-servers;\n", service->udp ? "udp"
+		    : service->http ? "http" : "tcp", service->name);
 	if (sorry)
 		text_printf(out, "    sorry-pool %s-sorry;\n", service->name);
 	text_printf(out, "    scheduler %s;\n",
 		    *service->scheduler ? service->scheduler : "least-connections");
-	if (service->persist) {
-		char words[DURATION_TEXT_SIZE];
-
-		text_puts(out, "    persistence source {");
-		if (service->persist_ms)
-			text_printf(out, " timeout %s;", duration_text(service->persist_ms, words));
-		if (*service->persist_mask)
-			text_printf(out, " mask4 %s;", service->persist_mask);
-		text_puts(out, " }\n");
-	}
+	import_put_persistence(out, service);
 	import_put_monitor(out, &service->check);
 	if (service->transparent >= 0)
 		text_printf(out, "    snat %s;\n", service->transparent ? "off" : "on");
@@ -444,12 +481,9 @@ ctl_import(struct ctl *ctl)
 		import_drop_empty(&import);
 	if (result == 0)
 		result = import_write_all(&import, folder);
-	for (unsigned i = 0; i < import.n_services; i++) {
-		free(import.services[i].servers);
-		text_free(&import.services[i].listens);
-	}
-	free(import.services);
-	text_free(&import.report);
+	if (import.problem.len)
+		fprintf(stderr, "steelyardctl: %s\n", import.problem.at);
+	import_free(&import);
 	free(text);
 	return result == 0 ? CTL_OK : CTL_FAILED;
 }

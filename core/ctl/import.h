@@ -28,10 +28,9 @@ struct import_server {
 
 /* How its servers are checked. */
 struct import_check {
-	char kind[16];            /* tcp, tls, http, icmp; empty: none */
+	char kind[16];            /* tcp, tls, http, https, icmp; empty: none */
 	char port[16];
 	char path[IMPORT_WORD], host[IMPORT_WORD], status[IMPORT_WORD], contains[IMPORT_WORD];
-	bool https;
 	bool head;                /* asks for the head only */
 	char expect[IMPORT_WORD]; /* what a server says first */
 	unsigned long interval_ms, timeout_ms; /* 0: not given */
@@ -49,6 +48,8 @@ struct import_service {
 	bool tls_servers, tls_verify;
 	char tls_ca[IMPORT_WORD];
 	char scheduler[32];
+	bool http;                /* requests are understood */
+	char cookie[IMPORT_NAME]; /* persistence by this cookie; source: what it falls back to */
 	bool persist;             /* by source address */
 	char persist_mask[8];
 	unsigned long persist_ms; /* 0: default */
@@ -71,8 +72,10 @@ struct import {
 	unsigned n_services;
 	struct text report;       /* what was not carried over, a line each */
 	unsigned lost;
+	struct text problem;      /* of a reader: why the file cannot be read */
 };
 
+void import_free(struct import *import);
 /* Appends a service, or a server to one; the pointer is good until the next is added. */
 struct import_service *import_service(struct import *import, const char *name);
 struct import_server *import_server(struct import_service *service, const char *name);
@@ -83,7 +86,7 @@ __attribute__((format(printf, 3, 4))) void import_lost(struct import *import, co
 void import_name(char out[static IMPORT_NAME + 1], const char *name);
 void import_word(char *out, size_t size, const char *word);
 
-/* The readers. -1: this is not such a file, or it is broken; said on stderr. */
+/* The readers. -1: this is not such a file, or it is broken; `problem` says why. */
 int import_haproxy(struct import *import, const char *text);
 int import_loadmaster(struct import *import, const char *text, size_t len);
 

@@ -28,6 +28,7 @@ struct ha_settings {
 	unsigned long inter_ms;
 	unsigned rise, fall;
 	bool transparent, persist;
+	char cookie[IMPORT_NAME];
 	unsigned long persist_ms;
 	unsigned long limit;
 };
@@ -179,7 +180,7 @@ ha_option(struct ha_settings *settings, const struct ha_line *line)
 	static const char *const same[] = { "tcplog", "httplog", "dontlognull", "dontlog-normal", "redispatch",
 		"tcpka", "clitcpka", "srvtcpka", "log-health-checks", "logasap", "log-separate-errors",
 		"tcp-smart-accept", "tcp-smart-connect", "splice-auto", "splice-request", "splice-response",
-		"contstats", "socket-stats", "nolinger", "abortonclose", NULL };
+		"contstats", "socket-stats", "forwardfor", "http-keep-alive", "http-server-close", "nolinger", "abortonclose", NULL };
 
 	for (unsigned i = 0; same[i]; i++)
 		if (ha_is(line, 1, same[i]))
@@ -240,6 +241,16 @@ ha_stick(struct ha_settings *settings, const struct ha_line *line)
 	return settings->persist;
 }
 
+/* A cookie that the balancer sets; one of the servers' own is another matter. */
+static bool
+ha_cookie(struct ha_settings *settings, const struct ha_line *line)
+{
+	for (unsigned i = 2; i < line->n; i++)
+		if (ha_is(line, i, "insert"))
+			import_word(settings->cookie, sizeof(settings->cookie), line->word[1]);
+	return *settings->cookie != 0;
+}
+
 /* Settings that defaults may have, too. False: not known here. */
 static bool
 ha_setting(struct ha_settings *settings, const struct ha_line *line)
@@ -266,6 +277,8 @@ ha_setting(struct ha_settings *settings, const struct ha_line *line)
 		return ha_http_check(settings, line);
 	else if (strncmp(name, "stick", 5) == 0)
 		return ha_stick(settings, line);
+	else if (strcmp(name, "cookie") == 0)
+		return ha_cookie(settings, line);
 	else if (strcmp(name, "source") == 0)
 		return settings->transparent = ha_is(line, 2, "usesrc");
 	else if (strcmp(name, "maxconn") == 0 && line->n > 1 && uint_parse(line->word[1], &n))
@@ -491,16 +504,13 @@ ha_balance(struct ha *ha, struct import_service *service, const struct ha_settin
 }
 
 static void
-ha_check(struct ha *ha, struct import_service *service, const struct ha_settings *settings)
+ha_check(struct import_service *service, const struct ha_settings *settings)
 {
 	struct import_check *check = &service->check;
 
 	*check = settings->check;
-	import_word(check->kind, sizeof(check->kind), settings->http_check && !settings->tls_check &&
-		    !service->tls_servers ? "http" : settings->tls_check || service->tls_servers ? "tls" : "tcp");
-	if (settings->http_check && strcmp(check->kind, "tls") == 0)
-		import_lost(ha->import, service->where, "the check asks for %s over TLS: a handshake is checked "
-			    "here", check->path);
+	import_word(check->kind, sizeof(check->kind), settings->tls_check || service->tls_servers
+		    ? settings->http_check ? "https" : "tls" : settings->http_check ? "http" : "tcp");
 	/* Its defaults: every 2 s, three bad, two good. */
 	check->interval_ms = settings->inter_ms ? settings->inter_ms : 2000;
 	check->interval_ms = check->interval_ms < 100 ? 100 : check->interval_ms;
@@ -548,9 +558,10 @@ ha_service(struct ha *ha, struct ha_section *front)
 	}
 	ha_balance(ha, service, &settings);
 	if (checked)
-		ha_check(ha, service, &settings);
-	if (strcmp(front->settings.mode, "http") == 0)
-		import_lost(ha->import, service->where, "mode http: balanced by connections here, not by requests");
+		ha_check(service, &settings);
+	service->http = strcmp(front->settings.mode, "http") == 0;
+	if (service->http)
+		import_word(service->cookie, sizeof(service->cookie), settings.cookie);
 	service->off = front->off || back->off;
 	service->transparent = settings.transparent;
 	service->persist = settings.persist;
@@ -604,7 +615,7 @@ import_haproxy(struct import *import, const char *text)
 		if (strcmp(ha.sections[i].kind, "backend") != 0)
 			ha_service(&ha, &ha.sections[i]);
 	if (!ha.n_sections)
-		fprintf(stderr, "steelyardctl: %s: no frontend, backend or listen in it\n", import->file);
+		text_printf(&import->problem, "%s: no frontend, backend or listen in it", import->file);
 	ha_free(&ha);
 	return ha.n_sections ? 0 : -1;
 }

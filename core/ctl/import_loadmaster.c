@@ -131,7 +131,12 @@ lm_persist(struct import *import, struct import_service *service, const json_t *
 
 	if (!len || strcmp(text, "none") == 0)
 		return;
-	if (strcmp(text, "src") != 0)
+	if (service->http && strncmp(text, "active-coo", 10) == 0) {
+		char name[IMPORT_WORD];
+
+		import_word(service->cookie, sizeof(service->cookie),
+			    *lm_text(vs, "Cookie", name) ? name : "LBID");
+	} else if (strcmp(text, "src") != 0)
 		import_lost(import, service->where, "persistence %s%s", text,
 			    source ? ": only its second part, the client's address, is carried over" : "");
 	service->persist = source;
@@ -142,17 +147,12 @@ lm_persist(struct import *import, struct import_service *service, const json_t *
 }
 
 static void
-lm_check_http(struct import *import, struct import_service *service, const json_t *vs, bool https)
+lm_check_http(struct import_service *service, const json_t *vs, bool https)
 {
 	struct import_check *check = &service->check;
 	char text[IMPORT_WORD];
 
-	import_word(check->kind, sizeof(check->kind), https ? "tls" : "http");
-	if (https) {
-		import_lost(import, service->where, "the check asks for %s over TLS: a handshake is checked here",
-			    *lm_text(vs, "CheckUrl", text) ? text : "/");
-		return;
-	}
+	import_word(check->kind, sizeof(check->kind), https ? "https" : "http");
 	import_word(check->path, sizeof(check->path), lm_text(vs, "CheckUrl", text));
 	import_word(check->host, sizeof(check->host), lm_text(vs, "CheckHost", text));
 	check->head = strcmp(lm_text(vs, "CheckUseGet", text), "0") == 0;
@@ -176,7 +176,7 @@ lm_check(struct import *import, struct import_service *service, const json_t *vs
 	if (!*text || strcmp(text, "none") == 0)
 		return;
 	if (strcmp(text, "http") == 0 || strcmp(text, "https") == 0) {
-		lm_check_http(import, service, vs, text[4] == 's');
+		lm_check_http(service, vs, text[4] == 's');
 		return;
 	}
 	if (strcmp(text, "icmp") == 0) {
@@ -288,7 +288,7 @@ lm_rest(struct import *import, const struct import_service *service, const json_
 				    lm_text(vs, numbers[i].field, text));
 	if (lm_number(vs, "ClientCert") > 0)
 		import_lost(import, service->where, "certificates of clients (ClientCert)");
-	if (service->tls_ends && *lm_text(vs, "AddVia", text) && strcmp(text, "2") != 0)
+	if (!service->http && *lm_text(vs, "AddVia", text) && strcmp(text, "2") != 0)
 		import_lost(import, service->where, "a header with the client's address (AddVia %s)", text);
 }
 
@@ -334,6 +334,7 @@ lm_service(struct import *import, const json_t *vs)
 	idle = lm_number(vs, "Idletime");
 	if (!service->udp)
 		service->idle_ms = 1000ul * (unsigned long)(idle ? idle : LOADMASTER_IDLE_S);
+	service->http = strncmp(lm_text(vs, "VStype", text), "http", 4) == 0;
 	lm_schedule(import, service, vs);
 	lm_persist(import, service, vs);
 	lm_tls(import, service, vs);
@@ -380,13 +381,13 @@ import_loadmaster(struct import *import, const char *text, size_t len)
 		why = error.text;
 	}
 	if (!root) {
-		fprintf(stderr, "steelyardctl: %s:%u: %s\n", import->file, line, why);
+		text_printf(&import->problem, "%s:%u: %s", import->file, line, why);
 		return -1;
 	}
 	list = lm_list(root);
 	if (!list)
-		fprintf(stderr, "steelyardctl: %s: no virtual services in it: the answer to listvs, as XML or "
-			"JSON, is expected\n", import->file);
+		text_printf(&import->problem, "%s: no virtual services in it: the answer to listvs, as XML or "
+			    "JSON, is expected", import->file);
 	for (size_t i = 0; list && i < n; i++) {
 		const json_t *vs = lm_each(list, i, &n);
 

@@ -164,6 +164,45 @@ queue_drop(struct chunk_pool *pool, struct chunk **first, size_t n)
 }
 
 size_t
+queue_take(struct chunk_pool *pool, struct chunk **first, uint8_t *at, size_t len)
+{
+	size_t taken = 0;
+
+	while (*first && taken < len) {
+		struct sy_span span = chunk_span(*first);
+		size_t n = span.len < len - taken ? span.len : len - taken;
+
+		memcpy(at + taken, span.at, n);
+		taken += n;
+		queue_drop(pool, first, n);
+	}
+	return taken;
+}
+
+void
+queue_join(struct chunk **first, struct chunk **other)
+{
+	while (*first)
+		first = &(*first)->next;
+	*first = *other;
+	*other = NULL;
+}
+
+bool
+queue_gather(struct chunk_pool *pool, struct chunk **first)
+{
+	size_t len = queue_len(*first);
+	struct chunk *whole = chunk_take(pool, len < CHUNK_MOST ? len : CHUNK_MOST);
+
+	if (!whole)
+		return false;
+	whole->end = (uint32_t)queue_take(pool, first, whole->bytes, whole->size);
+	whole->next = *first;
+	*first = whole;
+	return true;
+}
+
+size_t
 queue_len(const struct chunk *first)
 {
 	size_t len = 0;

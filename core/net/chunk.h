@@ -47,6 +47,12 @@ void window_drop(struct chunk_pool *pool, struct chunk **at, size_t n);
 /* The same for queues. */
 bool queue_put(struct chunk_pool *pool, struct chunk **first, struct sy_span bytes);
 void queue_drop(struct chunk_pool *pool, struct chunk **first, size_t n);
+/* Copies the first bytes out of it, at most `len`; returns how many. */
+size_t queue_take(struct chunk_pool *pool, struct chunk **first, uint8_t *at, size_t len);
+/* Puts one behind the other, which is empty then. */
+void queue_join(struct chunk **first, struct chunk **other);
+/* Makes one chunk of it, as far as the largest chunk goes. False: no memory. */
+bool queue_gather(struct chunk_pool *pool, struct chunk **first);
 size_t queue_len(const struct chunk *first);
 void queue_free(struct chunk_pool *pool, struct chunk **first);
 

@@ -42,6 +42,8 @@ enum control_type {
 	CONTROL_ANSWER,           /* id: question; row: who answers; fd: memfd with the answer, or text */
 	CONTROL_LOADED,           /* loader: fds as in GENERATION; text: warnings */
 	CONTROL_REFUSED,          /* loader: fd: memfd with all messages */
+	CONTROL_TRIAL,            /* to the console: value: wall time in ms until which the configuration in use
+	                             must be confirmed; 0: it need not (any more) */
 };
 
 enum control_flag {
@@ -51,11 +53,14 @@ enum control_flag {
 };
 
 enum control_command {
-	COMMAND_RELOAD = 1,       /* DONE comes when it is finished or refused, with all messages */
+	COMMAND_RELOAD = 1,       /* DONE comes when it is finished or refused, with all messages. text: empty,
+	                             or how many ms it is on trial */
 	COMMAND_WISH,             /* text: "CELL WISH" or "CELL weight N|configured"; CELL decimal board index */
 	COMMAND_ROTATE_LOGS,
 	COMMAND_STOP,             /* text: "now" or "graceful" */
 	COMMAND_LOG_LEVEL,        /* text: err|warn|info|debug, until the next reload */
+	COMMAND_CONFIRM,          /* what is on trial stays */
+	COMMAND_BACK,             /* text: why what is on trial is worse than what was before */
 };
 
 enum control_ask {

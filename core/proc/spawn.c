@@ -133,29 +133,37 @@ spawn_image(const char *path, const char *title, const char *const *args, const 
 	return pid;
 }
 
+static int
+spawn_program_fds(posix_spawn_file_actions_t *actions, int in, int out)
+{
+	int error = in >= 0 ? posix_spawn_file_actions_adddup2(actions, in, 0)
+	                    : posix_spawn_file_actions_addopen(actions, 0, "/dev/null", O_RDONLY, 0);
+
+	if (!error)
+		error = out >= 0 ? posix_spawn_file_actions_adddup2(actions, out, 1)
+		                 : posix_spawn_file_actions_addopen(actions, 1, "/dev/null", O_WRONLY, 0);
+	if (!error)
+		error = posix_spawn_file_actions_adddup2(actions, 1, 2);
+	return error ? error : posix_spawn_file_actions_addclosefrom_np(actions, 3);
+}
+
 pid_t
-spawn_program(const char *const *argv, const char *const *env, int out, struct sy_err *err)
+spawn_filter(const char *const *argv, const char *const *env, int in, int out, struct sy_err *err)
 {
 	posix_spawn_file_actions_t actions;
+	int moved[2] = { -1, -1 }, use[2], error;
 	pid_t pid = -1;
-	int moved, use, error;
 
 	if (!argv[0] || argv[0][0] != '/')
 		return sy_fail(err, "cannot start \"%s\": the path of a program must be absolute",
 		               argv[0] ? argv[0] : "");
-	use = spawn_move_up(out, SPAWN_FD_CONTROL, &moved);
-	if (use < 0 && out >= 0)
-		return sy_fail(err, "cannot prepare the start of \"%s\": %s", argv[0], strerror(errno));
-	error = posix_spawn_file_actions_init(&actions);
+	use[0] = spawn_move_up(in, SPAWN_FD_CONTROL, &moved[0]);
+	use[1] = spawn_move_up(out, SPAWN_FD_CONTROL, &moved[1]);
+	error = (use[0] < 0 && in >= 0) || (use[1] < 0 && out >= 0) ? errno : 0;
+	if (!error)
+		error = posix_spawn_file_actions_init(&actions);
 	if (!error) {
-		error = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-		if (!error)
-			error = use >= 0 ? posix_spawn_file_actions_adddup2(&actions, use, 1)
-			                 : posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-		if (!error)
-			error = posix_spawn_file_actions_adddup2(&actions, 1, 2);
-		if (!error)
-			error = posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+		error = spawn_program_fds(&actions, use[0], use[1]);
 		if (!error)
 			pid = spawn_run(argv[0], &actions, (char *const *)(uintptr_t)argv,
 			                (char *const *)(uintptr_t)env, err);
@@ -163,9 +171,16 @@ spawn_program(const char *const *argv, const char *const *env, int out, struct s
 	}
 	if (error)
 		sy_fail(err, "cannot prepare the start of \"%s\": %s", argv[0], strerror(error));
-	if (moved >= 0)
-		close(moved);
+	for (unsigned i = 0; i < 2; i++)
+		if (moved[i] >= 0)
+			close(moved[i]);
 	return pid;
+}
+
+pid_t
+spawn_program(const char *const *argv, const char *const *env, int out, struct sy_err *err)
+{
+	return spawn_filter(argv, env, -1, out, err);
 }
 
 void

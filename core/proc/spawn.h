@@ -29,6 +29,9 @@ pid_t spawn_image(const char *path, const char *title, const char *const *args, 
 /* Starts a program for a monitor: absolute path, no shell, its own process group, /dev/null on 0,
  * `out` (or /dev/null when -1) on 1 and 2, the environment given. */
 pid_t spawn_program(const char *const *argv, const char *const *env, int out, struct sy_err *err);
+/* The same, with `in` on 0. */
+pid_t spawn_filter(const char *const *argv, const char *const *env, int in, int out,
+                   struct sy_err *err);
 
 /* First thing in main: 0, 1 and 2 are open, on /dev/null if need be. */
 void spawn_guard_standard_fds(void);

@@ -30,6 +30,7 @@ void api_persistence_clear(struct request *request);
 /* api_act.c */
 void api_wish(struct request *request);
 void api_reload(struct request *request);
+void api_confirm(struct request *request);
 void api_rotate(struct request *request);
 void api_log_level(struct request *request);
 void api_stop(struct request *request);

@@ -154,7 +154,26 @@ api_wish(struct request *request)
 void
 api_reload(struct request *request)
 {
-	request_ask(request, CONTROL_COMMAND, COMMAND_RELOAD, "", act_done);
+	const char *text = act_arg(request, "confirm");
+	char command[24] = "";
+	uint64_t ms;
+
+	if (text) {
+		if (!duration_parse(text, &ms) || ms < 1000 || ms > 24 * 3600000) {
+			request_error(request, 400, "confirm is how long the configuration is on trial, 1s to 24h, "
+			              "such as 5m; not %s", text);
+			return;
+		}
+		snprintf(command, sizeof(command), "%" PRIu64, ms);
+		trial_begin(request->console);
+	}
+	request_ask(request, CONTROL_COMMAND, COMMAND_RELOAD, command, act_done);
+}
+
+void
+api_confirm(struct request *request)
+{
+	request_ask(request, CONTROL_COMMAND, COMMAND_CONFIRM, "", act_done);
 }
 
 void

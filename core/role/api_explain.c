@@ -71,6 +71,9 @@ explain_persistence(struct request *request, const struct service *service,
 		return;
 	}
 	ops = service->persistence.module->ops;
+	if (ops->named)
+		explain_step(steps, "persistence: a request may name its server by itself (%s); an address "
+		             "does not tell", service->persistence.module->name);
 	ops->key(service->persistence.conf, facts, &key);
 	if (key.len == 0) {
 		explain_step(steps, "persistence: this client has no key");

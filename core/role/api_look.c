@@ -175,7 +175,8 @@ api_status(struct request *request)
 			look_wrong(request, service, wrong);
 	}
 	request_json(request, json_pack(
-		"{s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:f, s:b, s:o, s:o}", "version", PACKAGE_VERSION,
+		"{s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:i, s:f, s:b, s:o, s:o}", "version", PACKAGE_VERSION,
+		"trial_until", (json_int_t)console->trial.until_wall_ms,
 		"started", (json_int_t)board_started_wall_ms(console->child->board),
 		"now", (json_int_t)clock_wall_ms(),
 		"generation", (json_int_t)console->child->current->number,

@@ -35,6 +35,7 @@ console_switched(struct child *child, struct generation *old)
 		          (unsigned long long)child->current->number);
 	history_switch(old, child->current);
 	sessions_look(console);
+	notify_switched(console);
 	/* The console holds nothing: the old generation may go at once. */
 }
 
@@ -89,6 +90,9 @@ console_message(struct child *child, struct control_message *message)
 	case CONTROL_LISTEN:
 		console_address(console, message);
 		break;
+	case CONTROL_TRIAL:
+		trial_until(console, message->record.value);
+		break;
 	case CONTROL_CHANGED:
 		event_changed(console, (uint32_t)message->record.id);
 		break;
@@ -108,6 +112,7 @@ console_stop(struct child *child, bool graceful, uint64_t grace_ms)
 
 	(void)graceful;
 	(void)grace_ms;
+	notify_stop(console);
 	requests_expire(console, true);
 	streams_end(console, NULL);
 	entrances_run(console);
@@ -128,6 +133,8 @@ console_beat(struct child *child)
 			door_beat(&console->entrances[i]);
 	entrances_run(console);
 	view_beat(console);
+	trial_beat(console);
+	notify_beat(console);
 	if (console->n_streams)
 		live_measure(console);
 }
@@ -157,6 +164,7 @@ console_main(int argc, char **argv)
 	*the_console.live = (struct live){ 0 };
 	the_console.history = history_new();
 	the_console.access = access_new();
+	the_console.notify = notify_new();
 	the_console.streamed = must_alloc(STREAM_EVENTS * sizeof(struct text));
 	memset(the_console.streamed, 0, STREAM_EVENTS * sizeof(struct text));
 	link_init(&the_console.waiting);

@@ -70,6 +70,18 @@ struct address {                  /* where a listener of the workers really is *
 	char text[64];
 };
 
+/* What two configurations are compared by. */
+struct trial_state {
+	uint64_t servers, usable, total, failed;
+};
+
+struct trial_watch {
+	uint64_t until_wall_ms;   /* 0: nothing is on trial */
+	bool known;               /* `before` is */
+	struct trial_state before;
+	unsigned worse;           /* beats in a row */
+};
+
 struct console {
 	struct child *child;
 	struct entrance entrances[CONSOLE_LISTENERS];
@@ -86,6 +98,8 @@ struct console {
 	uint64_t n_streamed;      /* events ever */
 	struct text *streamed;    /* a ring of STREAM_EVENTS */
 	struct access *access;    /* access.h */
+	struct trial_watch trial;
+	struct notify *notify;    /* console_notify.c */
 };
 
 struct request {
@@ -183,6 +197,17 @@ json_t *view_seat(struct console *console, const struct service *service,
                   const struct target *target, const struct seat *seat);
 void view_prepare(struct generation *generation);
 void view_beat(struct console *console);
+
+/* console_trial.c */
+void trial_begin(struct console *console); /* a reload for a trial is asked for: this is what was before */
+void trial_until(struct console *console, uint64_t until_wall_ms);
+void trial_beat(struct console *console);
+
+/* console_notify.c: who is told, and of what (notify { }). */
+struct notify *notify_new(void);
+void notify_switched(struct console *console);
+void notify_beat(struct console *console);
+void notify_stop(struct console *console);
 
 /* console_events.c */
 __attribute__((format(printf, 2, 3))) void event_add(struct console *console, const char *format, ...);

@@ -229,6 +229,11 @@ door_readable(struct ev_loop *loop, struct ev_io *io, int events)
 	struct entrance *entrance = container_of(io, struct entrance, accept);
 
 	(void)events;
+	/* Who comes before there is a configuration waits in the queue until the first beat. */
+	if (!entrance->console->child->current) {
+		ev_io_stop(loop, io);
+		return;
+	}
 	for (int i = 0; i < DOOR_BATCH; i++) {
 		struct sockaddr_storage name;
 		socklen_t len = sizeof(name);
@@ -241,8 +246,6 @@ door_readable(struct ev_loop *loop, struct ev_io *io, int events)
 		if (entrance->n_peers + entrance->n_arrivals >= CONSOLE_PEERS)
 			door_refuse(fd, "503 Service Unavailable", "the console has as many connections as it "
 			            "serves at once: try again");
-		else if (!entrance->console->child->current)
-			door_refuse(fd, "503 Service Unavailable", "no configuration is in use yet");
 		else if (entrance->listener == 0)
 			door_control(entrance, fd);
 		else

@@ -353,6 +353,7 @@ master_tick(struct ev_loop *loop, struct ev_timer *timer, int events)
 		tickets_rotate(master->board, clock_wall_ms());
 	}
 	reload_tick(master, now_ms);
+	trial_tick(master, now_ms);
 	upgrade_tick(master, now_ms);
 	console_expire(master, now_ms);
 	if (notify_watchdog())
@@ -391,7 +392,7 @@ master_free(struct master *master)
 	listeners_close(master);
 	door_close(&master->door);
 	master_remove_pid_file(master);
-	master->current = NULL;
+	master->current = master->trial.base = NULL;
 	epochs_sweep(master);
 	if (master->board) {
 		board_unmap(master->board);

@@ -12,6 +12,7 @@
  *	supervise_end.c    their death, and when a successor comes
  *	supervise_lanes.c  which worker serves which share of the slots
  *	reload_loader.c    the loader's life and answer
+ *	reload_trial.c     back to what was before, unless somebody confirms
  *	reload.c           bind everywhere -> switch everywhere, or nothing at all
  *	listeners.c        addresses and their slots, and which worker serves which
  *	listeners_unix.c   the control socket */
@@ -145,6 +146,13 @@ struct reload {
 	struct text said;         /* by the loader: warnings, or why it refused */
 };
 
+/* A configuration that must be confirmed. */
+struct trial {
+	uint64_t asked_ms;        /* the reload under way is for a trial of so long; 0: it is not */
+	struct epoch *base;       /* where the way back leads; NULL: nothing is on trial */
+	uint64_t until_ms, until_wall_ms;
+};
+
 /* The new program, looking at what it would take over. */
 struct upgrade {
 	int pidfd;                /* -1: nobody looks */
@@ -194,6 +202,7 @@ struct master {
 	struct control_socket door;
 	char pid_path[GEN_PATH];
 	struct reload reload;
+	struct trial trial;
 	struct upgrade upgrade;
 	char program[GEN_PATH];   /* our file, as it was called at the start */
 	struct link questions;
@@ -311,6 +320,15 @@ void reload_died(struct process *process); /* a child did, before its successor 
 void reload_started(struct process *process); /* a child was started and introduced */
 void reload_tick(struct master *master, uint64_t now_ms);
 void reload_end(struct master *master); /* the master goes */
+
+/* reload_trial.c */
+void trial_ask(struct master *master, uint64_t asker, uint64_t ms);
+void trial_switched(struct master *master, struct epoch *old); /* another one is in use now */
+void trial_refused(struct master *master);
+void trial_confirm(struct master *master, uint64_t asker);
+void trial_worse(struct master *master, uint64_t asker, const char *why);
+void trial_tick(struct master *master, uint64_t now_ms);
+void trial_tell(struct master *master); /* the console */
 
 /* listeners.c */
 /* Opens what `epoch` wants and is not there yet; on failure closes all of that again, and complains

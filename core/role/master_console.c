@@ -168,6 +168,19 @@ console_stop(struct master *master, uint64_t id, const char *text)
 	master_stop(master, graceful);
 }
 
+static void
+console_reload(struct master *master, uint64_t id, const char *text)
+{
+	uint64_t ms;
+
+	if (!*text)
+		reload_ask(master, id);
+	else if (uint_parse(text, &ms) && ms > 0)
+		trial_ask(master, id, ms);
+	else
+		console_done(master, id, false, "not understood: a trial lasts some milliseconds");
+}
+
 void
 console_command(struct process *console, const struct control_message *message)
 {
@@ -176,7 +189,13 @@ console_command(struct process *console, const struct control_message *message)
 
 	switch (message->record.value) {
 	case COMMAND_RELOAD:
-		reload_ask(master, id);
+		console_reload(master, id, message->text);
+		break;
+	case COMMAND_CONFIRM:
+		trial_confirm(master, id);
+		break;
+	case COMMAND_BACK:
+		trial_worse(master, id, message->text);
 		break;
 	case COMMAND_WISH:
 		console_wish(master, id, message->text);

@@ -157,7 +157,7 @@ epochs_sweep(struct master *master)
 	list_each_safe(link, &master->epochs) {
 		struct epoch *epoch = container_of(link, struct epoch, link);
 
-		if (epoch == master->current || epoch == master->reload.next)
+		if (epoch == master->current || epoch == master->reload.next || epoch == master->trial.base)
 			continue;
 		epoch_close(epoch);
 		if (epoch->holders > 0)

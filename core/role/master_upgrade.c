@@ -245,6 +245,8 @@ upgrade_obstacle(struct master *master)
 		return "it is starting or stopping";
 	if (master->reload.state != RELOAD_NONE)
 		return "a reload is under way";
+	if (master->trial.base)
+		return "a configuration is on trial";
 	master_each_process(process, master) {
 		if (process->wanted && process->state != PROCESS_READY)
 			return "not all processes are ready";

@@ -94,6 +94,7 @@ reload_refuse(struct master *master, const char *words)
 	char *copy = strdup(words ? words : ""); /* an empty struct text has no words */
 
 	must(copy);
+	trial_refused(master);
 	listeners_undo(master);
 	master_each_process(process, master) {
 		process->binding = 0;
@@ -203,7 +204,7 @@ static void
 reload_switch(struct master *master)
 {
 	struct reload *reload = &master->reload;
-	struct epoch *next = reload->next;
+	struct epoch *next = reload->next, *old;
 	struct reload_opened opened;
 	struct text complaints = { 0 };
 	char summary[256];
@@ -216,7 +217,9 @@ reload_switch(struct master *master)
 	listeners_hand_out(master);
 	reload_say_switch(master, next);
 	/* From here on a child that starts is told this one, and no other. */
+	old = master->current;
 	master->current = next;
+	trial_switched(master, old);
 	reload->next = NULL;
 	reload->state = RELOAD_NONE;
 	if (opened.new_door)

@@ -115,6 +115,8 @@ supervise_introduce(struct process *process)
 	epoch_send(process, master->current);
 	listeners_introduce(process);
 	process_say(process, CONTROL_SWITCH, 0, master->current->number, 0, 0);
+	if (process->row == ROW_CONSOLE)
+		trial_tell(master);
 	reload_started(process);
 }
 

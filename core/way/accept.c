@@ -56,23 +56,16 @@ accept_step(struct conn *conn)
 	return STEP_GREET;
 }
 
-static struct conn *
-accept_conn(struct door *door, struct generation *generation, int fd)
+struct conn *
+accept_block(struct way *way, const struct listener *listener, struct generation *generation)
 {
-	const struct listener *listener = door->listener;
 	struct service_run *run = listener->service->run;
-	struct way *way = door->way;
 	struct conn *conn = slab_take(run->slab);
 
 	if (!conn)
 		return NULL;
 	memset(conn, 0, sizeof(*conn));
-	side_init(&conn->client, fd, accept_on_client);
-	conn->server.io.fd = -1;
-	/* Inherited from the listener. */
-	conn->client.prompt = true;
-	/* The first bytes have often arrived with the handshake. */
-	conn->client.ready = EV_READ;
+	conn->client.io.fd = conn->server.io.fd = -1;
 	timer_init(&conn->timer);
 	link_init(&conn->of_service);
 	link_init(&conn->of_seat);
@@ -84,11 +77,26 @@ accept_conn(struct door *door, struct generation *generation, int fd)
 	conn->accepted_ms = conn->last_ms = way->child->now_ms;
 	conn->source_slot = UINT32_MAX;
 	conn->step = STEP_ACCEPT;
+	talk_init(conn);
+	way->conns++;
+	return conn;
+}
+
+static struct conn *
+accept_conn(struct door *door, struct generation *generation, int fd)
+{
+	struct conn *conn = accept_block(door->way, door->listener, generation);
+
+	if (!conn)
+		return NULL;
+	side_init(&conn->client, fd, accept_on_client);
+	/* Inherited from the listener. */
+	conn->client.prompt = true;
+	/* The first bytes have often arrived with the handshake. */
+	conn->client.ready = EV_READ;
 	/* Asked of the connection only where the listener does not say. */
 	if (!socket_any(&door->addr))
 		conn->service_addr = door->addr;
-	talk_init(conn);
-	way->conns++;
 	return conn;
 }
 

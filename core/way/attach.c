@@ -13,6 +13,7 @@
 #include "net/tls.h"
 #include "share/persist.h"
 #include "way/aside.h"
+#include "way/drain.h"
 #include "way/figures.h"
 #include "way/flow.h"
 #include "way/talk.h"
@@ -49,7 +50,8 @@ attach_slab(size_t size)
 static void
 attach_turn_ends(struct ev_loop *loop, struct ev_prepare *turn, int events)
 {
-	(void)loop, (void)turn, (void)events;
+	(void)loop, (void)events;
+	way_turn(container_of(turn, struct way, turn));
 	log_flush();
 }
 
@@ -67,6 +69,7 @@ way_new(struct child *child)
 	way->pipes = pipe_pool_new();
 	link_init(&way->doors);
 	link_init(&way->aside);
+	link_init(&way->roused);
 	way->flows = flows_new(way);
 	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
@@ -94,6 +97,7 @@ way_free(struct way *way)
 	free(way->records.bytes);
 	slab_free(way->tls_slab);
 	slab_free(way->aside_slab);
+	slab_free(way->strand_slab);
 	tls_shared_free(way->tls);
 	free(way);
 	while (attach_slabs) {
@@ -157,6 +161,7 @@ attach_target(struct way *way, const struct service *service, struct target *tar
 		link_init(&run->flows);
 		link_init(&run->aside);
 		seat->run = run;
+		drain_attach(run);
 	}
 }
 
@@ -274,8 +279,10 @@ detach(struct generation *generation)
 
 	if (!attached)
 		return;
-	for (uint32_t i = 0; i < attached->n_seats; i++)
+	for (uint32_t i = 0; i < attached->n_seats; i++) {
+		drain_detach(&attached->seats[i]);
 		aside_clear(&attached->seats[i]);
+	}
 	for (uint32_t i = 0; i < config->n_services; i++) {
 		struct service *service = &config->services[i];
 		struct service_run *run = service->run;
@@ -374,6 +381,7 @@ attach_changed(struct way *way, uint32_t cell, bool down)
 			if (run->cell != cell && run->server_cell != cell)
 				continue;
 			run->lineup->stale = true;
+			drain_look(run);
 			if (down || pick_drains(way->board, run->seat))
 				aside_clear(run);
 			if (down && run->cell == cell)

@@ -21,16 +21,31 @@ classify_aside(struct conn *conn)
 	return side_input(conn->way, server).len > 0;
 }
 
+/* Exchanges that are open have timeouts of their own. */
+static bool
+classify_late(struct conn *conn, bool first)
+{
+	uint64_t idle_ms = conn->service->settings.idle_timeout.ms;
+
+	conn->timed = false;
+	if (conn->talk->n_strands > 0 || (!first && !idle_ms))
+		return false;
+	if (first || conn->way->child->now_ms >= conn->last_ms + idle_ms)
+		return true;
+	relay_rest(conn);
+	return false;
+}
+
 enum step
 classify_step(struct conn *conn)
 {
 	struct service_run *run = service_run(conn);
-	bool first = !conn->server_addr.family;
+	bool first = !conn->server_addr.family && !(conn->talk && conn->talk->opened);
 	enum step next;
 
 	if (conn->tunnel)
 		return STEP_PICK;
-	if (conn->timed) {
+	if (conn->timed && classify_late(conn, first)) {
 		conn->reset = true;
 		return way_close(conn, first ? REASON_GREET_TIMEOUT : REASON_IDLE);
 	}
@@ -39,7 +54,7 @@ classify_step(struct conn *conn)
 		return way_close_error(conn, &conn->client, errno);
 	if (!classify_aside(conn))
 		return way_close(conn, REASON_SERVER_DONE);
-	next = talk_hear(conn, &conn->client);
+	next = talk_listen(conn);
 	if (next != WAIT) {
 		timer_stop(&conn->timer);
 		return next;

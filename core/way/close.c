@@ -8,7 +8,7 @@
 #include "way/limits.h"
 #include "way/report.h"
 #include "way/side.h"
-#include "way/talk.h"
+#include "way/strand.h"
 #include "way/way.h"
 
 /* After our last words we wait for the client's end: a close() with bytes unread would be a reset,
@@ -53,7 +53,7 @@ close_tallies(struct conn *conn)
 			tally_add(seat_run(conn)->server_tally->failed, 1);
 		}
 	}
-	if (!list_empty(&conn->of_service))
+	if (!list_empty(&conn->of_service) && !(conn->talk && conn->talk->parent_id))
 		tally_add(run->tally->active, -1u);
 }
 
@@ -65,6 +65,10 @@ close_step(struct conn *conn)
 	bool reset = conn->reset;
 
 	pick_leave(conn);
+	if (conn->talk) {
+		strand_leave(conn);
+		strand_forget_all(conn);
+	}
 	if (close_part(conn) == WAIT) {
 		if (!timer_armed(&conn->timer) || conn->timer.due_ms > way->child->now_ms +
 		                                                       WAY_PARTING_MS)

@@ -12,11 +12,11 @@
 enum {
 	MOVER_ROUNDS = 4,         /* full buffers in one turn, then the others have theirs */
 	MOVER_BULK = 3,           /* full reads in a row: it is bulk */
-	MOVER_RECORDS = 16,       /* TLS records in one turn */
+	MOVER_PIECES = 16,        /* TLS records in one turn */
 	MOVER_SMALL = 16384,      /* a splice of less than that was not worth its pipe */
 };
 
-enum { MOVER_COPY, MOVER_SPLICE, MOVER_TLS };
+enum { MOVER_COPY, MOVER_SPLICE, MOVER_PIECEWISE };
 
 static enum moved
 mover_copy(struct conn *conn, struct side *from, struct side *to)
@@ -54,25 +54,22 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 /* What has been read from the socket must be used up, or wait for the other side: nobody would tell
  * of it again. */
 static enum moved
-mover_tls(struct conn *conn, struct side *from, struct side *to)
+mover_pieces(struct conn *conn, struct side *from, struct side *to)
 {
 	struct way *way = conn->way;
 
-	for (unsigned n_records = 1;; n_records++) {
-		ssize_t n = side_tls_read(from, way->scratch, WAY_SCRATCH);
+	for (unsigned n_pieces = 1;; n_pieces++) {
+		ssize_t n = side_take(conn, from, way->scratch, WAY_SCRATCH);
 
 		if (n < 0)
 			return errno == EAGAIN ? MOVED : MOVED_READ_ERROR;
-		if (n == 0) {
-			from->eof = true;
+		if (n == 0)
 			return MOVED;
-		}
-		side_count(conn, from, (size_t)n);
 		if (side_send(way, to, sy_span(way->scratch, (size_t)n)) < 0)
 			return MOVED_WRITE_ERROR;
 		if (side_pending(to) || !(from->ready & EV_READ))
 			return MOVED;
-		if (n_records >= MOVER_RECORDS)
+		if (n_pieces >= MOVER_PIECES && from->tls)
 			from->tls->readable = false;
 	}
 }
@@ -135,13 +132,15 @@ mover_splice(struct conn *conn, struct side *from, struct side *to)
 static enum moved (*const movers[])(struct conn *, struct side *, struct side *) = {
 	[MOVER_COPY] = mover_copy,
 	[MOVER_SPLICE] = mover_splice,
-	[MOVER_TLS] = mover_tls,
+	[MOVER_PIECEWISE] = mover_pieces,
 };
 
 enum moved
 mover_move(struct conn *conn, struct side *from, struct side *to)
 {
-	if (from->tls)
-		return movers[MOVER_TLS](conn, from, to);
-	return movers[from->full >= MOVER_BULK && !to->tls ? MOVER_SPLICE : MOVER_COPY](conn, from, to);
+	if (from->tls || from->strand)
+		return movers[MOVER_PIECEWISE](conn, from, to);
+	if (from->full >= MOVER_BULK && !to->tls && !to->strand)
+		return movers[MOVER_SPLICE](conn, from, to);
+	return movers[MOVER_COPY](conn, from, to);
 }

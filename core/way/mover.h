@@ -1,7 +1,7 @@
 /* Movers carry bytes of a tunnel from one side to the other: the copy through the scratch buffer,
  * best for messages, and splice, which hands pages over without touching them, best for bulk. Each
- * direction of each connection changes between them by what it sees. What comes out of TLS is copied
- * record by record.
+ * direction of each connection changes between them by what it sees. What comes out of TLS, or from
+ * another session, is copied piece by piece.
  *
  * All movers keep to the same rules: nothing is read while the other side has bytes pending; what
  * was read and could not be written becomes pending at the other side. */

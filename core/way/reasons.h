@@ -51,7 +51,8 @@
 	X(TLS_HANDSHAKE, "tls-handshake", false, "TLS handshake failed") \
 	X(TLS_LATE, "tls-late", false, "client did not complete the TLS handshake in time") \
 	X(TLS_SERVER, "tls-server", true, "TLS handshake with the server failed") \
-	X(TLS_BROKEN, "tls-broken", true, "TLS failed")
+	X(TLS_BROKEN, "tls-broken", true, "TLS failed") \
+	X(DRAINED, "drained", false, "server is drained, and nothing was said for drain-close")
 
 enum reason {
 #define REASON_ENUM(name, label, error, words) REASON_##name,

@@ -12,7 +12,7 @@
 /* The idle timeout is not started anew with each byte: when it comes up, it is armed for what is
  * left. Of the queues for 1, 1/2, 1/4 ... of it the longest that is not too long is taken, so that
  * arming never has to look for its place; the shortest gets the exact time. */
-static void
+void
 relay_rest(struct conn *conn)
 {
 	struct service_run *run = service_run(conn);
@@ -148,7 +148,7 @@ relay_talk(struct conn *conn)
 	if (next == WAIT)
 		next = relay_flush(conn, server);
 	if (next == WAIT)
-		next = talk_hear(conn, client);
+		next = talk_listen(conn);
 	if (next == WAIT)
 		next = talk_hear(conn, server);
 	if (next == WAIT && client->eof && conn->talk->needs[SY_CLIENT] && !server->shut &&

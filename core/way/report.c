@@ -181,6 +181,10 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	case REASON_TLS_BROKEN:
 		report_tls(conn, words, out);
 		break;
+	case REASON_DRAINED:
+		snprintf(out, REPORT_WORDS, "%s (%s)", words,
+		         duration_text(settings->drain_close.ms, time));
+		break;
 	case REASON_SERVER_DOWN:
 		report_down(conn, words, out);
 		break;
@@ -224,14 +228,14 @@ report_addr(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
 
 /* Hexadecimal, as short as it can be. */
 static void
-report_id(const struct conn *conn, char out[static 17])
+report_id(uint64_t id, char out[static 17])
 {
 	int shift = 60;
 
-	while (shift > 0 && !(conn->id >> shift))
+	while (shift > 0 && !(id >> shift))
 		shift -= 4;
 	for (; shift >= 0; shift -= 4)
-		*out++ = "0123456789abcdef"[conn->id >> shift & 15];
+		*out++ = "0123456789abcdef"[id >> shift & 15];
 	*out = '\0';
 }
 
@@ -269,7 +273,7 @@ report_number(struct log_field *fields, unsigned *n, const char *name, uint64_t 
 void
 report_end(const struct conn *conn)
 {
-	char words[REPORT_WORDS], id[17], client[ADDR_TEXT_SIZE], via[ADDR_TEXT_SIZE];
+	char words[REPORT_WORDS], id[17], parent[17], client[ADDR_TEXT_SIZE], via[ADDR_TEXT_SIZE];
 	char vip[ADDR_TEXT_SIZE], source[ADDR_TEXT_SIZE], server[ADDR_TEXT_SIZE];
 	struct sy_addr local = { .family = SY_NO_ADDR };
 	char tls[96], server_tls[96], sni[256];
@@ -280,8 +284,12 @@ report_end(const struct conn *conn)
 		return;
 	if (side_open(&conn->server))
 		socket_local(conn->server.io.fd, &local);
-	report_id(conn, id);
+	report_id(conn->id, id);
 	report_field(fields, &n, "id", id);
+	if (conn->talk && conn->talk->parent_id) {
+		report_id(conn->talk->parent_id, parent);
+		report_field(fields, &n, "parent", parent);
+	}
 	report_field(fields, &n, "service", conn->service->name);
 	report_field(fields, &n, "client", report_addr(&conn->client_addr, client));
 	if (memcmp(&conn->peer, &conn->client_addr, sizeof(conn->peer)) != 0)
@@ -322,6 +330,8 @@ report_json(const struct conn *conn, struct text *out)
 		socket_local(conn->server.io.fd, &local);
 	text_printf(out, "{\"id\":\"%" PRIx64 "\",\"worker\":%u,\"generation\":%" PRIu64, conn->id,
 	            conn->way->child->index, conn->generation->number);
+	if (conn->talk && conn->talk->parent_id)
+		text_printf(out, ",\"parent\":\"%" PRIx64 "\"", conn->talk->parent_id);
 	report_member(out, "transport", conn->datagrams ? "udp" : "tcp");
 	report_member(out, "service", conn->service->name);
 	report_member(out, "client", report_addr(&conn->client_addr, client));

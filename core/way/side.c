@@ -11,6 +11,7 @@
 #include "net/socket.h"
 #include "way/mover.h"
 #include "way/side_tls.h"
+#include "way/strand.h"
 
 void
 side_init(struct side *side, int fd, void (*ready)(struct ev_loop *, struct ev_io *, int))
@@ -42,6 +43,8 @@ side_watch(struct way *way, struct side *side, int events)
 {
 	int now = ev_is_active(&side->io) ? side->io.events & (EV_READ | EV_WRITE) : 0;
 
+	if (side->strand)
+		return;
 	if (side->tls)
 		events = side_tls_events(side->tls, events);
 	if (now == events)
@@ -75,7 +78,7 @@ side_close(struct way *way, struct side *side, bool reset)
 		pipe_give(way->pipes, side->pipe);
 	side->pipe = NULL;
 	side_tls_drop(side, side_open(side) && !reset);
-	if (!side_open(side))
+	if (side->io.fd < 0)
 		return;
 	if (ev_is_active(&side->io) || ev_is_pending(&side->io))
 		ev_io_stop(way->loop, &side->io);
@@ -123,13 +126,20 @@ side_keep(struct way *way)
 	return window_put(way->chunks, &side->in, rest, rest.len);
 }
 
-static ssize_t
-side_recv(struct conn *conn, struct side *side, uint8_t *at, size_t len)
+ssize_t
+side_take(struct conn *conn, struct side *side, uint8_t *at, size_t len)
 {
-	ssize_t n = side->tls ? side_tls_read(side, at, len) : recv(side->io.fd, at, len, 0);
+	ssize_t n;
 
-	if (n < (ssize_t)len && !side->tls)
-		side->ready &= (uint8_t)~EV_READ;
+	if (side->strand) {
+		n = strand_recv(side, at, len);
+	} else if (side->tls) {
+		n = side_tls_read(side, at, len);
+	} else {
+		n = recv(side->io.fd, at, len, 0);
+		if (n < (ssize_t)len)
+			side->ready &= (uint8_t)~EV_READ;
+	}
 	if (n == 0)
 		side->eof = true;
 	if (n > 0)
@@ -152,7 +162,7 @@ side_read(struct conn *conn, struct side *side, size_t window)
 	if (have.len == 0) {
 		if (!side_keep(way))
 			goto no_memory;
-		n = side_recv(conn, side, way->scratch, window < WAY_SCRATCH ? window : WAY_SCRATCH);
+		n = side_take(conn, side, way->scratch, window < WAY_SCRATCH ? window : WAY_SCRATCH);
 		if (n > 0) {
 			way->fresh.owner = side;
 			way->fresh.at = way->scratch;
@@ -175,7 +185,7 @@ side_read(struct conn *conn, struct side *side, size_t window)
 		chunk_give(way->chunks, small);
 		chunk = side->in;
 	}
-	n = side_recv(conn, side, chunk->bytes + chunk->end, window - have.len);
+	n = side_take(conn, side, chunk->bytes + chunk->end, window - have.len);
 	if (n > 0)
 		chunk->end += (uint32_t)n;
 	return n;
@@ -197,6 +207,8 @@ side_quiet(struct conn *conn, struct side *side)
 ssize_t
 side_write(struct side *side, struct sy_span bytes)
 {
+	if (side->strand)
+		return strand_send(side, bytes);
 	if (side->tls)
 		return side_tls_write(side, bytes);
 	/* The first segment leaves at once in any case; who writes once does not pay. */
@@ -258,6 +270,10 @@ void
 side_end(struct side *side)
 {
 	side->shut = true;
+	if (side->strand) {
+		strand_shut(side);
+		return;
+	}
 	if (side->tls) {
 		(void)side_tls_end(side);
 		return;
@@ -300,7 +316,9 @@ side_count(struct conn *conn, struct side *side, size_t n)
 		conn->heard = true;
 		return;
 	}
-	tally_add(service->bytes_up, n);
+	/* What a stream says was the parent's client's before. */
+	if (!side->strand)
+		tally_add(service->bytes_up, n);
 	/* What comes before there is a server is added when it is connected. */
 	if (seat && conn->step == STEP_RELAY) {
 		tally_add(seat->tally->bytes_up, n);

@@ -31,6 +31,9 @@ bool side_quiet(struct conn *conn, struct side *side);
 /* Moves what the scratch buffer holds into its owner's window. False: no memory. */
 bool side_keep(struct way *way);
 
+/* Reads to `at`, past the window. As recv(). */
+ssize_t side_take(struct conn *conn, struct side *side, uint8_t *at, size_t len);
+
 /* Writes, keeps what does not fit. 0, or -1 with errno. */
 int side_send(struct way *way, struct side *side, struct sy_span bytes);
 /* Writes what was kept, as far as possible. 0, or -1 with errno. */

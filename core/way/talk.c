@@ -6,8 +6,9 @@
 #include "way/figures.h"
 #include "way/forecast.h"
 #include "way/side.h"
+#include "way/strand.h"
 
-enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
+enum { TALK_ROUNDS = 16 };        /* from client to exchanges and back, in one turn */
 
 static const struct sy_protocol *
 talk_protocol(const struct conn *conn)
@@ -62,7 +63,7 @@ talk_has_room(const struct conn *conn, const struct side *side)
 	                side_input(conn->way, side).len < talk_window(conn));
 }
 
-static enum step
+enum step
 talk_broken(struct conn *conn, const char *words)
 {
 	conn->words = words;
@@ -80,6 +81,8 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 	if (side == &conn->server) {
 		bool until_end = !talk->pass[SY_SERVER] || talk->pass[SY_SERVER] > INT64_MAX;
 
+		/* Of a message of unknown length the end is the end. */
+		talk->cut = talk->answered && !talk->pass[SY_SERVER];
 		if (in.len == 0 && until_end)
 			return way_close(conn, REASON_SERVER_DONE);
 		conn->reset = true;
@@ -156,18 +159,48 @@ talk_send(struct conn *conn, struct side *to, struct sy_span bytes)
 	return side_send(conn->way, to, bytes);
 }
 
+static bool
+talk_means_strand(const struct talk *talk, uint32_t exchange)
+{
+	return talk->opened && !(talk->routed && talk->exchange == exchange);
+}
+
+/* To an exchange that has ended nothing can be said: the module will hear of it. */
 static enum step
-talk_emit(struct conn *conn, struct side *side, const struct sy_verdict *verdict)
+talk_emit_many(struct conn *conn, const struct sy_verdict *verdict)
+{
+	struct strand *strand = strand_find(conn, verdict->exchange);
+
+	return strand ? strand_say(strand, verdict->bytes) : WAIT;
+}
+
+enum step
+talk_emit(struct conn *conn, const struct sy_verdict *verdict)
 {
 	struct side *to = verdict->to == SY_SERVER ? &conn->server : &conn->client;
-	int error = 0;
 
+	if (verdict->to == SY_SERVER && talk_means_strand(conn->talk, verdict->exchange))
+		return talk_emit_many(conn, verdict);
 	if (!side_open(to) || to->shut)
 		return talk_broken(conn, "EMIT to a side without connection");
 	if (verdict->bytes.len && talk_send(conn, to, verdict->bytes) < 0)
-		error = errno;
-	side_use(conn->way, side, verdict->n);
-	return error ? talk_lost(conn, to, error) : WAIT;
+		return talk_lost(conn, to, errno);
+	return WAIT;
+}
+
+enum step
+talk_many(struct conn *conn, const struct sy_verdict *verdict)
+{
+	struct strand *strand;
+
+	if (verdict->what == SY_OPEN)
+		return strand_open(conn, verdict->exchange);
+	strand = strand_find(conn, verdict->exchange);
+	if (strand && verdict->what == SY_FINISH)
+		strand_finish(strand);
+	else if (strand)
+		strand_forget(strand);
+	return WAIT;
 }
 
 static enum step
@@ -195,14 +228,15 @@ talk_learn(struct conn *conn, const struct sy_verdict *verdict)
 
 	if (!conn->talk->routed || !side_open(&conn->server))
 		return talk_broken(conn, "LEARN without an exchange");
-	if (!service->persistence.module || conn->target != &service->target)
+	if (!service->persistence.module || !service->life.timeout_ms ||
+	    conn->target == service->sorry)
 		return WAIT;
 	persistence = service->persistence.module->ops;
 	if (persistence->learn)
 		persistence->learn(service->persistence.conf, verdict->bytes, &key);
 	if (key.len)
-		persist_store(way->board, way->row, service->id, &key, conn->seat->server->id,
-		              &service->life, way->child->now_ms);
+		persist_store(way->board, way->row, conn->target->group, &key,
+		              conn->seat->server->id, &service->life, way->child->now_ms);
 	return WAIT;
 }
 
@@ -226,7 +260,7 @@ talk_end(struct conn *conn, const struct sy_verdict *verdict)
 	return STEP_CLASSIFY;
 }
 
-static enum step
+enum step
 talk_close(struct conn *conn, const struct sy_verdict *verdict)
 {
 	conn->words = verdict->reason;
@@ -242,6 +276,7 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
           struct sy_span in)
 {
 	struct talk *talk = conn->talk;
+	enum step next;
 
 	if ((verdict->what == SY_DROP || verdict->what == SY_EMIT) && verdict->n > in.len)
 		return talk_broken(conn, "more bytes consumed than there are");
@@ -256,8 +291,12 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 		side_use(conn->way, side, verdict->n);
 		return WAIT;
 	case SY_EMIT:
-		return talk_emit(conn, side, verdict);
+		next = talk_emit(conn, verdict);
+		side_use(conn->way, side, verdict->n);
+		return next;
 	case SY_END:
+		if (talk_means_strand(talk, verdict->exchange))
+			return talk_many(conn, verdict);
 		return talk_end(conn, verdict);
 	case SY_PIN:
 		talk->pinned = true;
@@ -270,7 +309,7 @@ talk_obey(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 		return talk_learn(conn, verdict);
 	case SY_OPEN:
 	case SY_FINISH:
-		break;
+		return talk_many(conn, verdict);
 	}
 	return talk_broken(conn, "unknown verdict");
 }
@@ -320,6 +359,24 @@ talk_has_news(const struct talk *talk, const struct side *side, unsigned which, 
 	return len > 0 && !(talk->needs[which] && talk->seen[which] == len);
 }
 
+struct sy_verdict
+talk_ask(struct conn *conn, enum sy_side side, uint32_t exchange, struct sy_span in, bool eof)
+{
+	struct talk *talk = conn->talk;
+	struct sy_verdict verdict;
+
+	talk_brief(conn);
+	verdict = talk_protocol(conn)->data(&talk->session, side, exchange, in, eof);
+	figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL, &talk->session,
+	             talk->told);
+	forecast_tell(conn->entered ? seat_run(conn) : NULL, &talk->session, &talk->until_told);
+	if (verdict.relieve_ms && conn->entered)
+		lineup_relieve(seat_run(conn)->lineup, conn->seat,
+		               conn->way->child->now_ms + verdict.relieve_ms);
+	talk->asked += verdict.what != SY_NEED;
+	return verdict;
+}
+
 /* Shows the module what is there. */
 static enum step
 talk_show(struct conn *conn, struct side *side)
@@ -346,16 +403,7 @@ talk_show(struct conn *conn, struct side *side)
 			return WAIT;
 		talk->needs[which] = talk->again[which] = false;
 		talk->told_eof[which] = side->eof;
-		talk_brief(conn);
-		verdict = talk_protocol(conn)->data(&talk->session, which ? SY_SERVER : SY_CLIENT,
-		                                    talk->exchange, in, side->eof);
-		figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL,
-		             &talk->session, talk->told);
-		forecast_tell(conn->entered ? seat_run(conn) : NULL, &talk->session,
-		              &talk->until_told);
-		if (verdict.relieve_ms && conn->entered)
-			lineup_relieve(seat_run(conn)->lineup, conn->seat,
-			               conn->way->child->now_ms + verdict.relieve_ms);
+		verdict = talk_ask(conn, which ? SY_SERVER : SY_CLIENT, talk->exchange, in, side->eof);
 		if (verdict.what != SY_NEED) {
 			timer_stop(&talk->deadline[which]);
 			talk->again[which] = true;
@@ -405,4 +453,32 @@ talk_hear(struct conn *conn, struct side *side)
 		if (n > 0)
 			talk_forget_sent(conn);
 	}
+}
+
+/* What the client says may let the module hear exchanges that it did not want to hear, and the other way
+ * round. */
+enum step
+talk_listen(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+	struct side *client = &conn->client;
+
+	for (unsigned round = 0; round < TALK_ROUNDS; round++) {
+		uint64_t asked = talk->asked;
+		enum step next = talk_hear(conn, client);
+
+		if (next != WAIT || !talk->opened)
+			return next;
+		if (talk->asked != asked)
+			strand_look_again(conn);
+		asked = talk->asked;
+		next = strand_hear(conn);
+		if (next != WAIT)
+			return next;
+		if (talk->asked == asked || side_pending(client))
+			return WAIT;
+		talk->needs[SY_CLIENT] = false;
+	}
+	way_rouse(conn);
+	return WAIT;
 }

@@ -12,11 +12,17 @@ struct talk {
 	int32_t told[SY_GAUGES];  /* figures.h */
 	uint64_t until_told;      /* forecast.h */
 	struct timer_entry deadline[2]; /* by enum sy_side: the module's own, for what it has begun */
-	char *names;              /* SNI and certificate of the facts, for as long as the session lives */
+	struct talk_names *names; /* what the facts say of TLS */
 	struct chunk *mark;       /* session.mark */
 	uint64_t pass[2];         /* by enum sy_side: goes on untouched before the module is asked again */
 	size_t seen[2];           /* how much it was shown when it said NEED */
+	uint64_t parent_id;       /* of the connection whose exchange this is, see strand.h; 0: none */
+	struct link strands, news; /* strand.h: its own exchanges, and those that have something to say */
+	struct link roused;       /* way.roused */
+	uint64_t asked;           /* verdicts other than NEED */
+	uint32_t n_strands;
 	uint32_t exchange;
+	bool opened;              /* OPEN was said at least once */
 	bool needs[2];            /* it said NEED, and nothing has changed since */
 	bool again[2];            /* it is asked again in any case: its last verdict was not NEED */
 	bool told_eof[2];
@@ -24,6 +30,7 @@ struct talk {
 	bool routed;              /* an exchange is running */
 	bool pinned;
 	bool answered;            /* the client has heard a part of the answer */
+	bool cut;                 /* and will not hear the rest */
 	bool spent;               /* the server's connection is good for no other exchange */
 	bool keeping;             /* `kept` is all that the exchange has said to the server */
 	bool resend;              /* `kept` must be said to another connection, which is being made */
@@ -31,12 +38,16 @@ struct talk {
 	uint8_t state[] __attribute__((aligned(16)));
 };
 
+enum { TALK_STANDSTILL = 256 };   /* verdicts in a row that consume nothing: it never will */
+
 /* Bytes that a connection of this protocol needs behind its block. */
 size_t talk_size(const struct sy_protocol *protocol);
 void talk_init(struct conn *conn);
 void talk_free(struct conn *conn);
 /* Stops the module's deadlines. */
 void talk_calm(struct talk *talk);
+/* The session of an exchange knows what its parent's does. */
+void talk_descend(struct conn *conn, const struct conn *parent);
 /* Calls the module's open(), if that was not done yet. */
 void talk_open(struct conn *conn);
 /* Fills what the module may look at in any call. */
@@ -68,6 +79,16 @@ bool talk_keep(struct conn *conn);
 void talk_fail(struct conn *conn);
 /* More of this side could be looked at. */
 bool talk_has_room(const struct conn *conn, const struct side *side);
+/* One call into data(). */
+struct sy_verdict talk_ask(struct conn *conn, enum sy_side side, uint32_t exchange, struct sy_span in,
+                           bool eof);
+/* Verdicts, whatever they are said of, but for what they consume. */
+enum step talk_emit(struct conn *conn, const struct sy_verdict *verdict);
+enum step talk_close(struct conn *conn, const struct sy_verdict *verdict);
+enum step talk_many(struct conn *conn, const struct sy_verdict *verdict);
+enum step talk_broken(struct conn *conn, const char *words);
+/* Shows the module what its client and the exchanges that it has opened have said. */
+enum step talk_listen(struct conn *conn);
 /* Shows the module all that is there of a side, and all that can be read now. WAIT: it needs more.
  * STEP_PICK: an exchange begins; STEP_CLASSIFY: it is over; STEP_RELAY: a tunnel from here on. */
 enum step talk_hear(struct conn *conn, struct side *side);

@@ -3,12 +3,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/must.h"
 #include "way/figures.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
 
 enum { TALK_MARK = 2048 };        /* bytes that persistence may say to the client */
+
+/* SNI, ALPN and certificate, one behind the other: of a session, and of those that descend from it. */
+struct talk_names {
+	unsigned refs;
+	char bytes[];
+};
 
 size_t
 talk_size(const struct sy_protocol *protocol)
@@ -27,6 +34,9 @@ talk_init(struct conn *conn)
 	conn->talk = (void *)((char *)conn + (sizeof(*conn) + 15) / 16 * 16);
 	memset(conn->talk, 0, talk_size(protocol));
 	conn->talk->conn = conn;
+	link_init(&conn->talk->strands);
+	link_init(&conn->talk->news);
+	link_init(&conn->talk->roused);
 	timer_init(&conn->talk->deadline[SY_CLIENT]);
 	timer_init(&conn->talk->deadline[SY_SERVER]);
 }
@@ -63,31 +73,65 @@ talk_free(struct conn *conn)
 	figures_end(service_run(conn), talk->told);
 	talk_unmark(conn);
 	talk_forget_sent(conn);
-	free(talk->names);
+	list_remove(&talk->roused);
+	must(list_empty(&talk->strands));
+	if (talk->names && --talk->names->refs == 0)
+		free(talk->names);
 	conn->talk = NULL;
 }
 
-/* The worker's words are the next connection's soon. Without memory there are none. */
+static struct sy_span
+talk_name(char **at, struct sy_span words)
+{
+	char *here = *at;
+
+	memcpy(here, words.at, words.len);
+	*at += words.len;
+	return sy_span(here, words.len);
+}
+
+/* The worker's words are the next connection's soon, and exchanges may outlive the connection. Without
+ * memory there are none. */
 static void
 talk_secured(struct conn *conn)
 {
-	struct talk *talk = conn->talk;
-	struct sy_facts *facts = &talk->session.facts;
-	size_t sni, subject;
+	struct sy_facts *facts = &conn->talk->session.facts;
+	struct talk_names *names;
+	size_t len;
+	char *at;
 
 	side_tls_facts(conn, facts);
-	sni = facts->sni.len;
-	subject = facts->certificate.len;
-	if (sni + subject == 0)
+	len = facts->sni.len + facts->alpn.len + facts->certificate.len;
+	if (len == 0)
 		return;
-	talk->names = malloc(sni + subject);
-	facts->sni.len = facts->certificate.len = 0;
-	if (!talk->names)
+	names = malloc(sizeof(*names) + len);
+	if (!names) {
+		facts->sni.len = facts->alpn.len = facts->certificate.len = 0;
 		return;
-	memcpy(talk->names, facts->sni.at, sni);
-	memcpy(talk->names + sni, facts->certificate.at, subject);
-	facts->sni = sy_span(talk->names, sni);
-	facts->certificate = sy_span(talk->names + sni, subject);
+	}
+	names->refs = 1;
+	at = names->bytes;
+	facts->sni = talk_name(&at, facts->sni);
+	facts->alpn = talk_name(&at, facts->alpn);
+	facts->certificate = talk_name(&at, facts->certificate);
+	conn->talk->names = names;
+}
+
+void
+talk_descend(struct conn *conn, const struct conn *parent)
+{
+	struct talk *talk = conn->talk;
+	const struct sy_facts *facts = &parent->talk->session.facts;
+
+	talk->parent_id = parent->id;
+	talk->session.stream = true;
+	talk->names = parent->talk->names;
+	if (talk->names)
+		talk->names->refs++;
+	talk->session.facts.secure = facts->secure;
+	talk->session.facts.sni = facts->sni;
+	talk->session.facts.alpn = facts->alpn;
+	talk->session.facts.certificate = facts->certificate;
 }
 
 void
@@ -137,12 +181,6 @@ talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice
 	const struct service *service = conn->service;
 	const struct sy_persistence *persistence;
 	struct talk *talk = conn->talk;
-	struct sy_server server = {
-		.id = choice->seat->server->id,
-		.name = choice->seat->server->name,
-		.weight = choice->seat->server->weight,
-		.share = SY_FULL_SHARE,
-	};
 	char words[TALK_MARK];
 	size_t len;
 
@@ -152,7 +190,8 @@ talk_chosen(struct conn *conn, const struct sy_facts *facts, const struct choice
 	persistence = service->persistence.module->ops;
 	if (!persistence->mark)
 		return;
-	len = persistence->mark(service->persistence.conf, facts, &server, choice->named, words,
+	len = persistence->mark(service->persistence.conf, facts,
+	                        lineup_server(choice->target->run, choice->seat), choice->named, words,
 	                        sizeof(words));
 	if (len == 0 || len > sizeof(words))
 		return;
@@ -288,6 +327,7 @@ talk_failure(const struct conn *conn)
 	case REASON_MOVED:
 	case REASON_TLS_HANDSHAKE:
 	case REASON_TLS_LATE:
+	case REASON_DRAINED:
 	case REASONS_END:
 		break;
 	}
@@ -300,7 +340,8 @@ talk_may_fail(const struct conn *conn)
 	const struct side *client = &conn->client;
 
 	return service_run(conn)->protocol->fail && !conn->tunnel && !conn->talk->answered &&
-	       side_open(client) && !client->shut && !(conn->listener->tls && !side_is_secured(client));
+	       side_open(client) && !client->shut &&
+	       (client->strand || !conn->listener->tls || side_is_secured(client));
 }
 
 void

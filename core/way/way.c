@@ -6,7 +6,7 @@
 #include "base/must.h"
 #include "way/side.h"
 #include "way/side_tls.h"
-#include "way/talk.h"
+#include "way/strand.h"
 
 #define TO(step) (1u << STEP_##step)
 
@@ -157,6 +157,53 @@ way_end(struct conn *conn, enum reason reason)
 	if (!closing && conn->talk)
 		talk_fail(conn);
 	way_drive(conn);
+}
+
+void
+way_leave(struct conn *conn, enum reason reason)
+{
+	if (conn->step == STEP_CLOSE)
+		return;
+	conn->step = (uint8_t)way_close(conn, reason);
+	way_drive(conn);
+}
+
+void
+way_rouse(struct conn *conn)
+{
+	if (list_empty(&conn->talk->roused))
+		list_append(&conn->way->roused, &conn->talk->roused);
+}
+
+static void
+way_unrest(struct ev_loop *loop, struct ev_idle *unrest, int events)
+{
+	(void)loop, (void)unrest, (void)events;
+}
+
+void
+way_turn(struct way *way)
+{
+	for (unsigned n = 0; n < WAY_ROUSED && !list_empty(&way->roused); n++) {
+		struct conn *conn = container_of(way->roused.next, struct talk, roused)->conn;
+
+		list_remove(&conn->talk->roused);
+		if (!strand_is_orphan(conn))
+			way_drive(conn);
+		else if (conn->entered)
+			way_end(conn, REASON_CLIENT_RESET);
+		else
+			way_leave(conn, REASON_CLIENT_DONE);
+	}
+	if (list_empty(&way->roused) != !!ev_is_active(&way->unrest))
+		return;
+	/* The others get their turn, but the loop must not wait for them. */
+	if (ev_is_active(&way->unrest)) {
+		ev_idle_stop(way->loop, &way->unrest);
+		return;
+	}
+	ev_idle_init(&way->unrest, way_unrest);
+	ev_idle_start(way->loop, &way->unrest);
 }
 
 void

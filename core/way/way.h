@@ -10,6 +10,11 @@
  *	                                |          ^---------'          |
  *	                                '------- next exchange ---------'
  *
+ * Between two exchanges the connection to the server may go aside (way/aside.c), for whoever comes next; a
+ * request that meets one that is dying is said again to a fresh one, from relay back to connect
+ * (way/talk_again.c). A session with many exchanges at once has a connection of its own for each, which
+ * goes this same way from classify on; its client is the session (way/strand.h).
+ *
  * Each step is a file that exports <step>_step(): it does all that can be done now and returns the
  * next step, WAIT (for an event) or GONE (the connection is freed). way_drive() is the only place
  * that changes the step, and way.c's table says which may follow which. libev's callbacks find their
@@ -50,10 +55,11 @@ enum {
 	WAY_PARTING_MS = 5000,    /* for a client to take our last words */
 	WAY_IDLE_STEPS = 7,       /* see relay_rest() */
 	WAY_WINDOW = 16384,       /* bytes of a client kept before it has a server, without a module */
-	WAY_OUT_MOST = 65536,     /* a protocol module's words to a side that does not read them */
+	WAY_ROUSED = 1024,        /* driven at the end of a turn of the loop, at most */
 };
 
 struct side_tls;
+struct strand;
 struct tls_shared;
 
 /* One of the two connections. */
@@ -63,6 +69,7 @@ struct side {
 	struct chunk *out;        /* a queue: must still be written to this side, in order */
 	struct pipe *pipe;        /* the same, in a pipe; never both */
 	struct side_tls *tls;     /* NULL: in clear */
+	struct strand *strand;    /* a client that is another session, instead of a socket */
 	uint64_t bytes;           /* read from this side */
 	uint8_t ready;            /* EV_READ, EV_WRITE: what libev said and nobody has used up */
 	uint8_t full;             /* reads in a row that filled the buffer */
@@ -156,6 +163,7 @@ struct seat_run {
 	struct link conns, flows;
 	struct link aside;        /* connections without exchange: aside.h */
 	uint32_t n_aside;
+	struct timer_entry drain; /* drain.c */
 	uint64_t suspected_ms;    /* when the master was told last */
 };
 
@@ -200,6 +208,9 @@ struct way {
 	uint32_t count[SY_COUNTERS]; /* of the protocol module that is being called: figures.c */
 	struct ev_timer grace;    /* the end of a graceful stop */
 	struct ev_prepare turn;   /* before the loop waits */
+	struct link roused;       /* talk.roused: driven at the end of this turn */
+	struct slab *strand_slab; /* strand.c */
+	struct ev_idle unrest;    /* there are more than one turn can drive */
 	bool over;
 };
 
@@ -224,7 +235,7 @@ way_other(struct conn *conn, const struct side *side)
 static inline bool
 side_open(const struct side *side)
 {
-	return side->io.fd >= 0;
+	return side->io.fd >= 0 || side->strand;
 }
 
 /* Something must still be written to it. */
@@ -238,6 +249,12 @@ side_pending(const struct side *side)
 void way_drive(struct conn *conn);
 /* Ends it from outside, with a reset of both sides. */
 void way_end(struct conn *conn, enum reason reason);
+/* The same in order, when nothing is under way. */
+void way_leave(struct conn *conn, enum reason reason);
+/* It is driven when this turn of the loop ends. For those with a module. */
+void way_rouse(struct conn *conn);
+/* The end of a turn. */
+void way_turn(struct way *way);
 /* For steps: notes the reason and names the step that follows. */
 enum step way_close(struct conn *conn, enum reason reason);
 /* The same when a call on a side failed: reset, lost and so on by `error`. */
@@ -276,10 +293,16 @@ void accept_unlisten(struct way *way, uint64_t listener, unsigned slot);
 void accept_switched(struct way *way, struct generation *old);
 /* Takes what waits in the queues and closes all. */
 void accept_stop(struct way *way);
+/* A connection without sockets and addresses, in `generation`. NULL: no memory. */
+struct conn *accept_block(struct way *way, const struct listener *listener,
+                          struct generation *generation);
 /* A connection ended: the worker may have room again. */
 void accept_resume(struct way *way);
 /* The number of handshakes has changed: doors with TLS are shut, or opened again. */
 void accept_handshakes(struct way *way);
+
+/* relay.c: arms the timer for what is left of the idle timeout. */
+void relay_rest(struct conn *conn);
 
 /* pick.c: by the operator's word or its own, the server wants no more than what it has. */
 bool pick_drains(struct board *board, const struct seat *seat);

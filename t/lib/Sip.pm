@@ -3,6 +3,7 @@ package Sip;
 use strict;
 use warnings;
 use Carp qw(croak);
+use Fcntl qw(F_SETFD);
 use Exporter qw(import);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
@@ -10,18 +11,18 @@ use POSIX qw(WNOHANG);
 use Steelyard;
 use Way qw(hear);
 
-our @EXPORT_OK = qw(request response field messages registrar kamailio sipp sipp_server free_port);
+our @EXPORT_OK = qw(request response field messages registrar lab kamailio sipp sipp_server free_port);
 
 my $turn = 0;
 
-# request('REGISTER', user => 'alice', cseq => 2, id => 'call-7', more => "Expires: 60\r\n", body => '')
+# request('REGISTER', user => 'alice', cseq => 2, id => 'call-7', to => ';tag=x', more => "Expires: 60\r\n", body => '')
 sub request {
 	my ($method, %is) = @_;
 	my ($user, $cseq, $id) = ($is{user} // 'alice', $is{cseq} // 1, $is{id} // "call-$$-" . ++$turn);
 	my $branch = $is{branch} // "z9hG4bK-$id-$method-$cseq";
 	my $body = $is{body} // '';
 	return "$method sip:$user\@example.com SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.1:5060;branch=$branch\r\n"
-		. "Max-Forwards: 70\r\nFrom: <sip:$user\@example.com>;tag=f$id\r\nTo: <sip:$user\@example.com>\r\n"
+		. "Max-Forwards: 70\r\nFrom: <sip:$user\@example.com>;tag=f$id\r\nTo: <sip:$user\@example.com>" . ($is{to} // '') . "\r\n"
 		. "Call-ID: $id\r\nCSeq: $cseq $method\r\n" . ($is{more} // '')
 		. 'Content-Length: ' . length($body) . "\r\n\r\n$body";
 }
@@ -80,6 +81,25 @@ sub registrar {
 		POSIX::_exit(0);
 	});
 }
+
+# The lab's registrars, one for each name: (program, ports); $program->ask('drain', 'fe1').
+sub lab {
+	my (@names) = @_;
+	my $dir = tempdir('lab-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	pipe my $ready, my $tell or die $!;
+	my $pid = fork // die "fork: $!";
+	if (!$pid) {
+		Steelyard::die_with_parent();
+		close $ready;
+		fcntl $tell, F_SETFD, 0;
+		exec lab_server(), '--ready-fd', fileno $tell, '--control', "$dir/control", '--with-parent',
+			map { ($_, '127.0.0.1', '0/tcp:sip') } @names or POSIX::_exit(127);
+	}
+	close $tell;
+	my $where = <$ready> // croak 'the lab did not start';
+	return (bless({ pid => $pid, owner => $$, control => "$dir/control" }, 'Sip::Run'), $where =~ /127\.0\.0\.1:(\d+)/g);
+}
+sub lab_server { return Steelyard::build_dir() . '/contrib/lab/lab-server' }
 
 # A port that was free a moment ago, for programs that want to be given one.
 sub free_port {
@@ -187,6 +207,7 @@ sub sipp_command {
 		@scenario = ('-sf', "$dir/scenario.xml");
 	}
 	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, '-nostdin', '-i', '127.0.0.1',
+		'-au', 'secret', '-ap', 'password', grep({ $_ eq '-m' } @$args) ? ('-recv_timeout', 30000) : (),
 		'-trace_stat', '-stf', 'stat.csv', '-fd', '1', '-trace_err', '-error_file', 'errors');
 }
 
@@ -235,6 +256,12 @@ sub text {
 		$text .= <$in> // '';
 	}
 	return substr $text, -4000;
+}
+
+# A command for the lab.
+sub ask {
+	my ($self, @words) = @_;
+	return system(Sip::lab_server(), '--ask', $self->{control}, @words) == 0;
 }
 
 # Waits for its end: { ok, status, calls, failed, text }

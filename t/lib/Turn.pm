@@ -84,8 +84,8 @@ sub new {
 	Steelyard::wait_for("coturn $name", sub {
 		waitpid($self->{pid}, POSIX::WNOHANG()) == $self->{pid}
 			and die "coturn ended: " . $self->text;
-		return 1 if $opt{wrap} && $self->text =~ /listener opened/;
-		!$opt{wrap} && eval { Turn::Client->new($self->{host}, $self->{port})->binding(0.2) };
+		return `@{ $opt{wrap} } ss -Hlun sport = :$self->{port}` if $opt{wrap};
+		eval { Turn::Client->new($self->{host}, $self->{port})->binding(0.2) };
 	});
 	return $self;
 }

@@ -20,7 +20,7 @@ export class Connections {
 		this.search = '';
 		this.list = [];
 		this.count = el('p', { class: 'note', role: 'status' });
-		this.live = el('div', { class: 'wide' });
+		this.live = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Connections that are open' });
 		this.endings = el('section', { class: 'endings' });
 		this.node = el('div', {}, this.endings, el('section', {}, el('h2', { text: 'Open now' }), this.count, this.live));
 	}

@@ -108,6 +108,8 @@ export async function get(path) {
 	const answer = await fetch(path, { cache: 'no-store' });
 	const type = answer.headers.get('Content-Type') || '';
 	const body = type.startsWith('application/json') ? await answer.json() : await answer.text();
+	if (answer.status === 401)
+		dispatchEvent(new Event('steelyard-login'));
 	if (!answer.ok)
 		throw new Error(body.error || `${path}: ${answer.status}`);
 	return body;
@@ -127,7 +129,7 @@ export function row(columns, cells, props) {
 			cell instanceof Node ? cell : String(cell ?? ''))));
 }
 
-// A command to take to a terminal: the page itself only looks.
+// A command to take to a terminal.
 export function command(text, what) {
 	const code = el('code', { text });
 	const button = el('button', { type: 'button', class: 'copy', 'aria-label': `Copy: ${text}`, text: 'Copy' });
@@ -141,7 +143,7 @@ export function command(text, what) {
 		}
 		setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 	});
-	return el('li', {}, el('span', { class: 'what', text: what }), code, button);
+	return el('li', {}, what ? el('span', { class: 'what', text: what }) : null, code, button);
 }
 
 // Words for the shell; names of the configuration seldom need the quotes.

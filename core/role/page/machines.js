@@ -1,6 +1,7 @@
 // Servers across all services: a server that fails is seen everywhere at once.
 import { el, setText, symbol, badge, rank, isWrong } from './dom.js';
 import { model } from './model.js';
+import { changeButton } from './change.js';
 
 const COLUMNS = 30; // services that fit side by side; with more, each server lists its own
 const CHUNK = 60;
@@ -44,6 +45,10 @@ function why(machine) {
 	return [...reasons].slice(0, 3).join('; ');
 }
 
+const places = (machine) => machine.pools.map((pool) => ({ pool,
+	words: `in all services of pool ${pool} (${machine.seats.filter((seat) => seat.server.pool === pool).length})` }))
+	.concat(machine.seats.map((seat) => ({ pool: seat.server.pool, service: seat.service.name, words: `in ${seat.service.name} only` })));
+
 export class Machines {
 	constructor() {
 		this.title = 'Servers';
@@ -51,7 +56,7 @@ export class Machines {
 		this.sort = this.sorts[0];
 		this.search = '';
 		this.count = el('p', { class: 'note', role: 'status' });
-		this.place = el('div', { class: 'wide' });
+		this.place = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Servers and services' });
 		this.end = el('div', { class: 'end' });
 		this.node = el('div', {}, this.count, this.place, this.end);
 		this.shown = CHUNK;
@@ -90,7 +95,8 @@ export class Machines {
 
 	head(machine) {
 		return el('th', { scope: 'row' }, badge(machine.seats.length ? machine.worst : 'unused'),
-			el('b', { text: machine.name }), el('small', { text: `${machine.address} · ${machine.words}` }));
+			...[el('b', { text: machine.name }), el('small', { text: `${machine.address} · ${machine.words}` }), machine.seats.length ? changeButton(machine.name, () => places(machine),
+			() => [machine.worst, machine.seats[0].weight]) : null].filter(Boolean));
 	}
 
 	draw() {

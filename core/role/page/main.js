@@ -5,8 +5,10 @@ import { Services } from './services.js';
 import { Machines } from './machines.js';
 import { Connections } from './connections.js';
 import { Events, Processes, Config } from './others.js';
+import { Certificates } from './certificates.js';
+import { session, loadSession, loginForm, logout } from './session.js';
 
-const makers = { services: Services, servers: Machines, connections: Connections, events: Events, processes: Processes, config: Config };
+const makers = { services: Services, servers: Machines, connections: Connections, events: Events, certificates: Certificates, processes: Processes, config: Config };
 const views = {};
 const main = document.getElementById('main');
 let view = null, name = '';
@@ -52,7 +54,7 @@ function show() {
 			link.setAttribute('aria-current', 'page');
 		else
 			link.removeAttribute('aria-current');
-	if (!model.ready)
+	if (!model.ready || document.querySelector('form.login'))
 		return;
 	view = views[name] ||= new makers[name]();
 	document.title = `${view.title} – Steelyard ${model.host}`;
@@ -60,6 +62,7 @@ function show() {
 	sort.replaceChildren(...(view.sorts || []).map((text) => el('option', { text, value: text })));
 	sort.value = view.sort;
 	wrongLabel.hidden = name === 'processes' || name === 'config';
+	tools.hidden = false;
 	search.hidden = name === 'processes';
 	place.replaceChildren(view.node);
 	view.search = search.value.trim();
@@ -95,6 +98,8 @@ function header() {
 
 const lost = document.getElementById('lost');
 setInterval(() => {
+	if (session.role === 'none')
+		return;
 	const silent = model.ready && Date.now() - model.last > 6000;
 	if (lost.hidden === silent)
 		lost.hidden = !silent;
@@ -104,12 +109,64 @@ setInterval(() => {
 	setText(pulse, !model.ready ? 'loading' : silent ? '✕ not live' : '● live');
 }, 1000);
 
-addEventListener('hashchange', show);
-show();
-start((told) => {
-	header();
-	if (told.whole)
-		show();
+const who = document.getElementById('who');
+function account() {
+	who.replaceChildren(...(session.user ? [el('span', { text: session.user }), el('small', { text: session.role === 'operate' ? '' : 'may look' }),
+		session.token ? el('button', { type: 'button', id: 'logout', text: 'Log out', onclick: logout }) : null]
+		: session.login ? [el('button', { type: 'button', id: 'login', text: 'Log in', onclick: () => askLogin(true) })] : []).filter(Boolean));
+}
+
+// Once logged in everything is drawn anew: there are more buttons then.
+function askLogin(optional) {
+	if (document.querySelector('form.login'))
+		return;
+	const form = loginForm(() => location.reload(), optional ? () => location.reload() : null);
+	place.replaceChildren(form);
+	tools.hidden = true;
+	view = null;
+	form.elements.user.focus();
+}
+
+function begin() {
+	addEventListener('hashchange', show);
+	show();
+	start((told) => {
+		header();
+		if (told.whole) {
+			show();
+			checkSession();
+		} else {
+			view?.update(told);
+		}
+	});
+}
+
+// Sessions end: with time, with the console's life, with another line in the users file.
+async function checkSession() {
+	const was = session.role;
+	await loadSession().catch(() => {});
+	if (session.role !== was)
+		location.reload();
+}
+
+addEventListener('steelyard-login', () => askLogin(false));
+async function open() {
+	try {
+		await loadSession();
+	} catch {
+		setTimeout(open, 2000);
+		return;
+	}
+	account();
+	if (session.role !== 'none') {
+		begin();
+		return;
+	}
+	for (const id of ['tabs', 'totals', 'pulse', 'verdict'])
+		document.getElementById(id).hidden = true;
+	if (session.login)
+		askLogin(false);
 	else
-		view.update(told);
-});
+		place.replaceChildren(el('p', { class: 'note', text: 'Nobody can log in here: the console’s block has no users.' }));
+}
+open();

@@ -134,6 +134,12 @@ export function start(callback) {
 	}).catch(() => {});
 	const stream = new EventSource('v1/stream');
 	stream.addEventListener('message', (message) => event(JSON.parse(message.data)));
+	// A console that was started anew counts from 1 again.
+	let opened = 0;
+	stream.addEventListener('open', () => {
+		if (opened++)
+			load();
+	});
 	// A refusal ends it for good (too many watch already): ask the whole now and then instead.
 	stream.addEventListener('error', () => {
 		if (stream.readyState === EventSource.CLOSED)

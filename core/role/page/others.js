@@ -1,6 +1,8 @@
 // Events, processes and generations, the configuration.
 import { el, setText, table, row, number, age, clock, get, command } from './dom.js';
 import { model, now } from './model.js';
+import { mayOperate, send } from './session.js';
+import { tell } from './change.js';
 
 export class Events {
 	constructor() {
@@ -89,13 +91,42 @@ export class Config {
 		this.search = '';
 		this.note = el('p', { class: 'note', role: 'status' });
 		this.text = el('ol', { class: 'config' });
-		this.node = el('div', {}, el('ul', { class: 'commands' }, command('steelyardctl reload', 'Read the files anew'),
-			command('steelyardctl show config', 'The same in a terminal')), this.note, this.text);
+		this.trial = el('p', { class: 'effect', role: 'status' });
+		this.problem = el('pre', { class: 'problem', role: 'alert' });
+		this.acts = mayOperate() ? el('div', { class: 'row' }, this.button('Reload', 'v1/reload', {}),
+			this.button('Reload on trial for 5 minutes', 'v1/reload', { confirm: '5m' }), this.button('Confirm', 'v1/confirm', {}))
+			: el('ul', { class: 'commands' }, command('steelyardctl reload', 'Read the files anew'), command('steelyardctl show config', 'The same in a terminal'));
+		this.node = el('div', {}, this.trial, this.acts, this.problem, this.note, this.text);
+	}
+
+	// A reload that is refused changes nothing, and says why line by line.
+	button(text, path, body) {
+		const button = el('button', { type: 'button', text });
+		button.addEventListener('click', async () => {
+			button.disabled = true;
+			try {
+				tell((await send('POST', path, body)).message.split('\n')[0]);
+				setText(this.problem, '');
+			} catch (error) {
+				setText(this.problem, error.message);
+			}
+			button.disabled = false;
+			this.reset();
+		});
+		return button;
+	}
+
+	async onTrial() {
+		const until = (await get('v1/status')).trial_until;
+		setText(this.trial, until ? `This configuration is on trial until ${clock(until)}: unless it is confirmed, the one before comes back.` : '');
+		if (mayOperate())
+			this.acts.lastChild.hidden = !until;
 	}
 
 	async reset() {
 		try {
 			this.lines = (await get('v1/config')).replace(/\n$/, '').split('\n');
+			await this.onTrial();
 		} catch (error) {
 			this.lines = [];
 			setText(this.note, error.message);
@@ -117,5 +148,9 @@ export class Config {
 		}));
 	}
 
-	update() {}
+	update() {
+		this.beats = (this.beats || 0) + 1;
+		if (this.beats % 5 === 0)
+			this.onTrial().catch(() => {});
+	}
 }

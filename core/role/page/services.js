@@ -2,6 +2,8 @@
 import { el, svg, setText, setBadge, rank, isWrong, severity, number, bytes, micros, age, get, command, quoted } from './dom.js';
 import { model, now } from './model.js';
 import { spark, charts } from './chart.js';
+import { changeButton, seatPlaces } from './change.js';
+import { mayOperate } from './session.js';
 
 const CHUNK = 80; // rows that are made at once; the others as one scrolls to them
 const columns = [['State', 'state'], ['Service', 'name'], ['Addresses', 'addresses'], ['Servers', 'pips'],
@@ -58,13 +60,23 @@ function commands(seat) {
 		command(`steelyardctl connections --service ${quoted(seat.service.name)} --server ${name}`, 'List its connections'));
 }
 
+// What the protocol counts: of the service, and of each server.
+function figures(full) {
+	const told = full.servers.filter((server) => server.figures);
+	return el('table', { class: 'figures' }, el('caption', { text: `What ${full.protocol} counts` }),
+		el('thead', {}, el('tr', {}, el('th', { scope: 'col', text: 'Figure' }), el('th', { scope: 'col', class: 'n', text: 'All' }),
+			...told.map((server) => el('th', { scope: 'col', class: 'n', text: server.name })))),
+		el('tbody', {}, ...Object.entries(full.figures).map(([name, n]) => el('tr', {}, el('th', { scope: 'row', text: name.replaceAll('_', ' ') }),
+			el('td', { class: 'n', text: number(n) }), ...told.map((server) => el('td', { class: 'n', text: number(server.figures[name] ?? 0) }))))));
+}
+
 class SeatRow {
 	constructor(seat) {
 		this.seat = seat;
 		this.cells = seatColumns.map(([name, kind]) => el('td', { class: kind, 'data-label': name }));
-		this.cells[1].append(el('b', { text: seat.server.name }), el('small', { text: seat.sorry ? `${seat.server.address} · sorry pool` : seat.server.pool !== service.pool ? `${seat.server.address} · ${seat.server.pool}` : seat.server.address }));
+		this.cells[1].append(el('b', { text: seat.server.name }), el('small', { text: seat.sorry ? `${seat.server.address} · sorry pool` : seat.server.pool !== seat.service.pool ? `${seat.server.address} · ${seat.server.pool}` : seat.server.address }));
 		this.button = el('button', { type: 'button', 'aria-expanded': 'false', text: 'Commands', onclick: () => this.toggle() });
-		this.cells[10].append(this.button);
+		this.cells[10].append(mayOperate() ? changeButton(seat.server.name, () => seatPlaces(seat), () => [seat.state, seat.weight]) : this.button);
 		this.node = el('tr', { title: seat.server.where }, ...this.cells);
 		this.more = el('tr', { class: 'more', hidden: true }, el('td', { colspan: seatColumns.length }));
 		this.detail = null;
@@ -97,6 +109,7 @@ class Detail {
 		this.rows = service.seats.map((seat) => new SeatRow(seat));
 		this.why = el('p', { class: 'reason' });
 		this.reasons = el('div', { class: 'endings' });
+		this.figures = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Figures of the protocol' });
 		this.charts = charts(service.name);
 		const facts = [['Addresses', service.listeners.join('  ')], ['Pool', service.pool + (service.sorry ? `, sorry ${service.sorry}` : '')],
 			['Protocol', service.protocol], ['Scheduler', service.scheduler], ['Persistence', service.persistence || 'none'],
@@ -107,7 +120,7 @@ class Detail {
 			el('table', { class: 'seats stack' },
 				el('thead', {}, el('tr', {}, ...seatColumns.map(([name, kind]) => el('th', { scope: 'col', class: kind }, name || el('span', { class: 'hidden', text: 'Commands' }))))),
 				el('tbody', {}, ...this.rows.flatMap((row) => [row.node, row.more]))),
-			this.charts.node, this.reasons);
+			this.charts.node, this.figures, this.reasons);
 		this.update();
 		this.refresh();
 	}
@@ -129,8 +142,9 @@ class Detail {
 			if (this.rows[i]?.seat.server.name === detail.name)
 				this.rows[i].detail = detail;
 		});
+		this.figures.replaceChildren(...(full.figures ? [figures(full)] : []));
 		const reasons = Object.entries(full.reasons).sort((a, b) => b[1] - a[1]);
-		this.reasons.replaceChildren(el('h3', { text: 'How connections ended' }), reasons.length
+		this.reasons.replaceChildren(el('h2', { text: 'How connections ended' }), reasons.length
 			? el('ul', {}, ...reasons.map(([name, n]) => el('li', {}, el('b', { text: number(n) }), ` ${name}`)))
 			: el('p', { class: 'note', text: 'None has ended yet.' }));
 		this.update();

@@ -9,7 +9,7 @@
  * says how far it is. A step costs about as much as passing over 16 bytes; all of it takes a fraction
  * of a second at most. */
 enum {
-	MATCH_WORK = 1 << 26,
+	MATCH_WORK = 1 << 24,
 	MATCH_STEP = 16,
 	MATCH_HEAP_KIB = 8192,
 	MATCH_PATTERN_MOST = 1024,

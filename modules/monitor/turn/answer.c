@@ -110,8 +110,6 @@ ask_allocated(const struct turn_conf *conf, struct ask *ask, const struct sy_pro
 			ask_keep(ask->nonce, &ask->nonce_len, message->nonce);
 			return ask_say(conf, ask, probe, ASK_ALLOCATE);
 		}
-		if (first && message->error == 437)
-			return ask_say(conf, ask, probe, ASK_CLEAR);
 		if (message->error == 401)
 			return sy_judge(SY_PROBE_DOWN, "refuses our user name and password (401)");
 		return ask_refused(message, "Allocate with credentials");
@@ -157,8 +155,8 @@ ask_bound(struct ask *ask, const struct sy_probe *probe, const struct stun *mess
 
 static const uint8_t ask_methods[] = {
 	[ASK_HELLO] = STUN_OTHER, [ASK_BINDING] = STUN_BINDING, [ASK_CHALLENGE] = STUN_ALLOCATE,
-	[ASK_ALLOCATE] = STUN_ALLOCATE, [ASK_CLEAR] = STUN_REFRESH, [ASK_PERMIT] = STUN_PERMISSION,
-	[ASK_RELAY] = STUN_DATA, [ASK_RELEASE] = STUN_REFRESH,
+	[ASK_ALLOCATE] = STUN_ALLOCATE, [ASK_PERMIT] = STUN_PERMISSION, [ASK_RELAY] = STUN_DATA,
+	[ASK_RELEASE] = STUN_REFRESH,
 };
 
 /* Is it what is waited for? What came twice, or late, is not. */
@@ -194,8 +192,6 @@ ask_heard(const struct turn_conf *conf, struct ask *ask, const struct sy_probe *
 		return ask_challenged(conf, ask, probe, &message);
 	case ASK_ALLOCATE:
 		return ask_allocated(conf, ask, probe, in, &message);
-	case ASK_CLEAR:
-		return ask_say(conf, ask, probe, ASK_ALLOCATE);
 	case ASK_PERMIT:
 		if (message.class == STUN_ERROR)
 			return ask_refused(&message, "CreatePermission");

@@ -164,7 +164,6 @@ ask_say(const struct turn_conf *conf, struct ask *ask, const struct sy_probe *pr
 		build_number(&ask->build, 0x000d, ASK_LIFETIME_S);
 		ask_sign(conf, ask);
 		break;
-	case ASK_CLEAR:
 	case ASK_RELEASE:
 		ask_release(conf, ask, probe);
 		break;

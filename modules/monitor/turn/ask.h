@@ -18,7 +18,7 @@ struct turn_conf {
 	struct sy_choice transport, dialect, depth;
 	const char *username;
 	struct sy_secret password, shared_secret;
-	uint32_t port, local_port;
+	uint32_t local_port;
 	const char *name;
 	bool verify;
 	struct sy_file ca;
@@ -29,7 +29,6 @@ enum ask_step {
 	ASK_BINDING,
 	ASK_CHALLENGE,
 	ASK_ALLOCATE,
-	ASK_CLEAR,                /* an allocation that an earlier probe left behind is given back */
 	ASK_PERMIT,
 	ASK_RELAY,
 	ASK_RELEASE,

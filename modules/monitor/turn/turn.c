@@ -24,11 +24,10 @@ static const struct sy_row turn_rows[] = {
 	SY_ROW(struct turn_conf, shared_secret, "shared-secret",
 	       .doc = "File with the secret that the server shares with those who make credentials for a time "
 	              "(instead of a password)."),
-	SY_ROW(struct turn_conf, port, "port", .max = 65535, .preset = "0",
-	       .doc = "Port to ask; 0: the port of the server in the service."),
 	SY_ROW(struct turn_conf, local_port, "local-port", .max = 65535, .preset = "33478",
-	       .doc = "Port of ours that questions over UDP come from, while it is free: servers remember for a "
-	              "minute whoever asks for an allocation, and one port is one who asks. 0: any."),
+	       .doc = "Port of ours that questions of the depth challenge come from over UDP, while it is free: "
+	              "servers remember for a minute who asked and did not go on, and one port is one who "
+	              "asked; 0: any."),
 	SY_ROW(struct turn_conf, name, "name",
 	       .doc = "Server name for TLS (SNI), and to look for in the certificate with verify on."),
 	SY_ROW(struct turn_conf, verify, "verify", .preset = "off",
@@ -68,9 +67,10 @@ turn_plan(const void *conf)
 
 	return (struct sy_probe_plan){
 		.transport = over[turn->transport.index],
-		.port = turn->port,
 		.local = turn->depth.index == DEPTH_BINDING,
-		.local_port = turn->local_port,
+		/* An allocation that was given back is forgotten, but not at once: the next one from there
+		 * would be refused (437). */
+		.local_port = turn->depth.index == DEPTH_CHALLENGE ? turn->local_port : 0,
 		.repeat_ms = TURN_REPEAT_MS,
 		.tls_name = turn->name,
 		.tls_ca = turn->ca.content,

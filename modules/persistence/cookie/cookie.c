@@ -23,13 +23,13 @@ enum {
 enum { MODE_INSERT, MODE_LEARN };
 enum { SWITCH_AUTO, SWITCH_ON, SWITCH_OFF };
 enum { SAMESITE_OFF, SAMESITE_LAX, SAMESITE_STRICT, SAMESITE_NONE };
-enum { WHEN_MISSING, WHEN_ALWAYS };
+enum { SEND_MISSING, SEND_ALWAYS };
 enum { FALLBACK_OFF, FALLBACK_SOURCE };
 
 struct cookie_conf {
 	struct sy_choice mode;
 	const char *name, *path, *domain;
-	struct sy_choice secure, httponly, samesite, when;
+	struct sy_choice secure, httponly, samesite, send;
 	struct sy_secret key;
 	const char *key_text;
 	struct sy_choice fallback;
@@ -42,7 +42,7 @@ struct cookie_conf {
 static const char *const cookie_modes[] = { "insert", "learn", NULL };
 static const char *const cookie_switches[] = { "auto", "on", "off", NULL };
 static const char *const cookie_samesites[] = { "off", "lax", "strict", "none", NULL };
-static const char *const cookie_whens[] = { "missing", "always", NULL };
+static const char *const cookie_sends[] = { "missing", "always", NULL };
 static const char *const cookie_fallbacks[] = { "off", "source", NULL };
 
 #define COOKIE(field, label, ...) SY_ROW(struct cookie_conf, field, label, __VA_ARGS__)
@@ -65,7 +65,7 @@ static const struct sy_row cookie_rows[] = {
 	COOKIE(samesite, "samesite", .words = cookie_samesites, .preset = "off",
 	       .doc = "Whether browsers send it with requests that other sites cause. off says nothing, "
 	              "which most browsers take for lax; none needs secure."),
-	COOKIE(when, "when", .words = cookie_whens, .preset = "missing",
+	COOKIE(send, "send", .words = cookie_sends, .preset = "missing",
 	       .doc = "missing: it is set in each answer whose request did not name the server that "
 	              "answers, also on one connection. always: in each answer."),
 	COOKIE(key, "key",
@@ -287,7 +287,7 @@ cookie_mark(const void *conf, const struct sy_facts *facts, const struct sy_serv
 	                                                    : cookie->httponly.index == SWITCH_ON;
 	int len;
 
-	if (cookie->mode.index != MODE_INSERT || (named && cookie->when.index == WHEN_MISSING))
+	if (cookie->mode.index != MODE_INSERT || (named && cookie->send.index == SEND_MISSING))
 		return 0;
 	if (samesite == SAMESITE_NONE && !secure)
 		samesite = SAMESITE_OFF; /* browsers would refuse the cookie */

@@ -314,7 +314,7 @@ h2_start(struct h2 *h2)
 	const nghttp2_settings_entry settings[] = {
 		{ NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, conf->http2_streams },
 		{ NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)conf->head_limit.n },
-		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 262144 },
+		{ NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_CREDIT },
 	};
 	nghttp2_session_callbacks *callbacks = NULL;
 	nghttp2_option *option = NULL;
@@ -499,7 +499,7 @@ h2_body(struct h2 *h2, size_t n)
 	nghttp2_session_consume_connection(h2->ng, piece.len);
 	if (!stream || !stream->open || stream->must_end)
 		return (struct sy_verdict){ .what = SY_DROP, .n = n };
-	nghttp2_session_consume_stream(h2->ng, stream->id, piece.len);
+	stream->owed += (uint32_t)piece.len;
 	verdict.exchange = (uint32_t)stream->id;
 	if (!stream->chunks)
 		return verdict;
@@ -572,6 +572,11 @@ h2_data(struct sy_session *session, enum sy_side side, uint32_t exchange, struct
 	stream = h2_find(http->h2, exchange);
 	if (stream && stream->must_end)
 		return h2_do(http->h2, stream);
+	/* The session has taken all of the body so far: the client may send more. */
+	if (stream && stream->owed && !session->waiting) {
+		nghttp2_session_consume_stream(http->h2->ng, stream->id, stream->owed);
+		stream->owed = 0;
+	}
 	if (stream)
 		return h2_answer(http->h2, stream, in, eof);
 	if (in.len)

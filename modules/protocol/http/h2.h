@@ -15,10 +15,12 @@
 enum {
 	H2_PREFACE = 24,
 	H2_HEAD = 9,              /* of a frame */
-	H2_CONTINUATIONS = 10,    /* frames that a block of fields may be spread over, besides the first */
+	H2_CONTINUATIONS = 8,     /* frames that a block of fields may be spread over, besides the first */
 	H2_PERIOD_MS = 10000,     /* in which what follows is counted */
 	H2_RESETS = 100,          /* requests taken back, or broken, in a period */
 	H2_GLITCHES = 600,        /* frames that bring nothing, in a period */
+	H2_CREDIT = 98304,        /* of a request's body that may wait for its session; in chunks of a byte
+	                           * each that is six times as much, and the core holds 1 MiB */
 	H2_OUT = 65536,           /* frames that are written at once, about */
 	H2_FIELDS_EXTRA = 16384,  /* what a head may be longer than head-limit before the stream is reset */
 };
@@ -38,6 +40,7 @@ struct h2_stream {
 	bool deferred;            /* libnghttp2 waits for more of the answer */
 	uint8_t body;             /* enum h2_body */
 	uint64_t rest;            /* of it, H2_LENGTH */
+	uint32_t owed;            /* bytes of the request's body that its session has not taken yet */
 	struct chunked chunked;
 	struct head_scan scan;
 	struct out method, path, host, cookie, fields, trailers;

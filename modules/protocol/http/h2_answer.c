@@ -64,7 +64,7 @@ h2_answer_plain(struct h2 *h2, struct h2_stream *stream, uint8_t *to, size_t roo
 	if (stream->body == H2_LENGTH)
 		*last = stream->rest == 0;
 	else
-		*last = h2->feed_eof && h2->fed == h2->feed.len;
+		*last = h2->feed_eof && h2->fed == h2->feed.len && !h2->session->broken;
 	*bad = !*last && h2->feed_eof && h2->fed == h2->feed.len;
 	return n;
 }
@@ -261,6 +261,19 @@ h2_answer_send(struct h2 *h2, struct h2_stream *stream, size_t head, struct sy_s
 	return http_need(0);
 }
 
+/* It waits; what is to be said on its behalf is not held back. */
+static struct sy_verdict
+h2_answer_wait(struct h2 *h2, const struct h2_stream *stream)
+{
+	h2_frames(h2);
+	if (!h2->out.len)
+		return http_need(0);
+	return (struct sy_verdict){
+		.what = SY_EMIT, .to = SY_CLIENT, .exchange = (uint32_t)stream->id,
+		.bytes = out_said(&h2->out),
+	};
+}
+
 struct sy_verdict
 h2_answer(struct h2 *h2, struct h2_stream *stream, struct sy_span in, bool eof)
 {
@@ -273,7 +286,7 @@ h2_answer(struct h2 *h2, struct h2_stream *stream, struct sy_span in, bool eof)
 	if (!stream->answering) {
 		switch (head_scan(&stream->scan, in, &limits)) {
 		case HEAD_MORE:
-			return eof ? h2_answer_over(h2, stream, NGHTTP2_INTERNAL_ERROR) : http_need(0);
+			return eof ? h2_answer_over(h2, stream, NGHTTP2_INTERNAL_ERROR) : h2_answer_wait(h2, stream);
 		case HEAD_LONG:
 		case HEAD_BARE_LF:
 			return h2_answer_over(h2, stream, NGHTTP2_INTERNAL_ERROR);

@@ -273,6 +273,9 @@ psom_hello(struct sy_session *session, struct sy_span in, bool eof)
 	struct psom *psom = session->state;
 	struct sy_hello *hello = &psom->hello;
 
+	/* Not a record of a handshake: what is it then? */
+	if (in.at[0] != 0x16)
+		return psom_strange(session, in, eof);
 	switch (sy_hello_read(in, hello)) {
 	case SY_HELLO_MORE:
 		break;

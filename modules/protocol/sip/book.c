@@ -25,12 +25,15 @@ const struct sy_figure book_counters[] = {
 	[COUNT_MESSAGE] = { "requests_message", "MESSAGE of clients." },
 	[COUNT_SERVICE] = { "requests_service", "SERVICE of clients." },
 	[COUNT_OTHER] = { "requests_other", "Other requests of clients." },
-	[COUNT_SERVER_INVITE] = { "server_requests_invite", "INVITE that servers sent to clients." },
+	[COUNT_SERVER_INVITE] = { "server_requests_invite",
+		"INVITE that servers sent to clients." },
 	[COUNT_SERVER_BYE] = { "server_requests_bye", "BYE that servers sent to clients." },
 	[COUNT_SERVER_NOTIFY] = { "server_requests_notify",
 		"NOTIFY and BENOTIFY that servers sent to clients." },
-	[COUNT_SERVER_MESSAGE] = { "server_requests_message", "MESSAGE that servers sent to clients." },
-	[COUNT_SERVER_OTHER] = { "server_requests_other", "Other requests that servers sent to clients." },
+	[COUNT_SERVER_MESSAGE] = { "server_requests_message",
+		"MESSAGE that servers sent to clients." },
+	[COUNT_SERVER_OTHER] = { "server_requests_other",
+		"Other requests that servers sent to clients." },
 	[COUNT_1XX] = { "answers_1xx", "Provisional answers of servers." },
 	[COUNT_2XX] = { "answers_2xx", "Answers of servers with a status 200 to 299." },
 	[COUNT_3XX] = { "answers_3xx", "Answers of servers with a status 300 to 399." },
@@ -38,17 +41,21 @@ const struct sy_figure book_counters[] = {
 	[COUNT_5XX] = { "answers_5xx", "Answers of servers with a status 500 to 599." },
 	[COUNT_6XX] = { "answers_6xx", "Answers of servers with a status 600 to 699." },
 	[COUNT_CHALLENGES] = { "challenges", "Answers of servers with status 401 or 407." },
-	[COUNT_CLIENT_2XX] = { "client_answers_2xx", "Answers of clients with a status 200 to 299." },
-	[COUNT_CLIENT_FAILURES] = { "client_answers_failure", "Answers of clients with a status from 300 on." },
+	[COUNT_CLIENT_2XX] = { "client_answers_2xx",
+		"Answers of clients with a status 200 to 299." },
+	[COUNT_CLIENT_FAILURES] = { "client_answers_failure",
+		"Answers of clients with a status from 300 on." },
 	[COUNT_FIRST_ANSWERS] = { "first_answers", "Requests of clients that had a first answer." },
 	[COUNT_FIRST_ANSWER_MS] = { "first_answer_ms",
 		"Milliseconds to the first answer, summed; divided by first_answers it is the mean." },
 	[COUNT_FINAL_ANSWERS] = { "final_answers", "Requests of clients that had a final answer." },
 	[COUNT_FINAL_ANSWER_MS] = { "final_answer_ms",
 		"Milliseconds to the final answer, summed; divided by final_answers it is the mean." },
-	[COUNT_UNANSWERED] = { "unanswered", "Requests of clients that had no final answer in time." },
+	[COUNT_UNANSWERED] = { "unanswered",
+		"Requests of clients that had no final answer in time." },
 	[COUNT_KEEPALIVES] = { "keepalives", "Empty lines of clients between messages." },
-	[COUNT_REFUSED] = { "refused", "Connections closed and datagrams dropped that were not good SIP." },
+	[COUNT_REFUSED] = { "refused",
+		"Connections closed and datagrams dropped that were not good SIP." },
 	{ NULL, NULL }
 };
 
@@ -98,8 +105,9 @@ static uint64_t
 book_user(const struct sip_message *message)
 {
 	char aor[256];
+	size_t len = sip_uri_aor(sip_uri(message->to), aor, sizeof(aor));
 
-	return book_mix(BOOK_SEED, sy_span(aor, sip_uri_aor(sip_uri(message->to), aor, sizeof(aor))));
+	return book_mix(BOOK_SEED, sy_span(aor, len));
 }
 
 /* ---- the table: open addresses, linear probing, no marks for what is gone ---- */
@@ -171,7 +179,9 @@ book_add(struct book *book, struct sy_session *session, enum book_kind kind, uin
 	struct book_entry *entry = book_find(book, kind, key);
 
 	if (!entry) {
-		struct book_entry fresh = { .key = key, .kind = kind, .began_ms = (uint32_t)session->now_ms };
+		struct book_entry fresh = {
+			.key = key, .kind = kind, .began_ms = (uint32_t)session->now_ms,
+		};
 
 		if (!book_grow(book))
 			return NULL;

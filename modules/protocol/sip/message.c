@@ -24,7 +24,8 @@ sip_first(struct sy_span in, struct sip_message *out)
 	while (i < in.len && (sip_is_token(in.at[i]) || (in.at[i] == '/' && i == 3)))
 		i++;
 	if (i == in.len)
-		return i > SIP_METHOD_MOST ? sip_wrong(out, 0, "not SIP: a method without end") : SIP_MORE;
+		return i > SIP_METHOD_MOST ? sip_wrong(out, 0, "not SIP: a method without end")
+					   : SIP_MORE;
 	if (i == 0 || i > SIP_METHOD_MOST || in.at[i] != ' ')
 		return sip_wrong(out, 0, "not SIP: it begins with neither a method nor SIP/2.0");
 	return SIP_MESSAGE;
@@ -63,7 +64,8 @@ sip_scan_head(struct sip_scan *scan, struct sy_span in, struct sip_message *out)
 				? "a line longer than 16 KiB" : "a start line longer than 8 KiB");
 		scan->at++;
 	}
-	return in.len >= SIP_HEAD_MOST ? sip_wrong(out, 513, "a head longer than 64 KiB") : SIP_MORE;
+	return in.len >= SIP_HEAD_MOST ? sip_wrong(out, 513, "a head longer than 64 KiB")
+				       : SIP_MORE;
 }
 
 /* ---- the start line ---- */
@@ -226,7 +228,8 @@ sip_cseq(struct sy_span value, struct sip_message *out)
 	out->cseq = (uint32_t)number;
 	if (!out->request)
 		out->method = method;
-	else if (method.len != out->method.len || memcmp(method.at, out->method.at, method.len) != 0)
+	else if (method.len != out->method.len ||
+		 memcmp(method.at, out->method.at, method.len) != 0)
 		return "a CSeq with another method than the request";
 	return NULL;
 }
@@ -236,9 +239,14 @@ static const char *
 sip_field(enum field which, bool again, struct sy_span value, struct sip_message *out)
 {
 	struct sy_span *const keep[F_OTHER] = {
-		[F_VIA] = &out->via, [F_FROM] = &out->from, [F_TO] = &out->to,
-		[F_CALL_ID] = &out->call_id, [F_CONTACT] = &out->contact, [F_EXPIRES] = &out->expires,
-		[F_RETRY_AFTER] = &out->retry_after, [F_COMPRESSION] = &out->compression,
+	    [F_VIA] = &out->via,
+	    [F_FROM] = &out->from,
+	    [F_TO] = &out->to,
+	    [F_CALL_ID] = &out->call_id,
+	    [F_CONTACT] = &out->contact,
+	    [F_EXPIRES] = &out->expires,
+	    [F_RETRY_AFTER] = &out->retry_after,
+	    [F_COMPRESSION] = &out->compression,
 	};
 	uint64_t number;
 
@@ -432,6 +440,7 @@ sip_read_datagram(struct sy_span in, struct sip_message *out)
 	if (out->body == UINT64_MAX)
 		out->body = in.len - out->len;
 	if (out->body > in.len - out->len)
-		return sip_wrong(out, out->request ? 400 : 0, "a datagram that ends within a message's body");
+		return sip_wrong(out, out->request ? 400 : 0,
+				 "a datagram that ends within a message's body");
 	return SIP_MESSAGE;
 }

@@ -74,8 +74,9 @@ pass_clear(struct sy_session *session, struct sy_span in)
 		return pass_wait(session, in);
 	case SIP_WRONG:
 		return sip_refuse(session, conf->expect.index == SIP_EXPECT_SIP ? message.problem
-			: conf->expect.index == SIP_EXPECT_TLS ? "neither TLS nor SIP where TLS is expected"
-			: "neither TLS nor SIP");
+					   : conf->expect.index == SIP_EXPECT_TLS
+					       ? "neither TLS nor SIP where TLS is expected"
+					       : "neither TLS nor SIP");
 	case SIP_MESSAGE:
 		break;
 	}

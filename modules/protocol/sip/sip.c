@@ -10,33 +10,34 @@ static const char *const sip_compressions[] = { "refuse", "opaque", NULL };
 
 static const struct sy_row sip_rows[] = {
 	SY_ROW(struct sip_conf, mode, "mode", .words = sip_modes, .preset = "pass-through",
-	       .doc = "How SIP is carried: pass-through leaves TLS between client and server and looks at "
-	              "the first bytes only; connection reads every message of a connection and alters "
-	              "none, with TLS ended by the listener."),
+	       .doc = "How SIP is carried: pass-through leaves TLS between client and server and "
+	              "looks at the first bytes only; connection reads every message of a "
+	              "connection and alters none, with TLS ended by the listener."),
 	SY_ROW(struct sip_conf, expect, "expect", .words = sip_expected, .preset = "any",
-	       .doc = "What clients must begin with in mode pass-through: a ClientHello (tls), a request in "
-	              "clear (sip), or either of them (any)."),
+	       .doc = "What clients must begin with in mode pass-through: a ClientHello (tls), a "
+	              "request in clear (sip), or either of them (any)."),
 	SY_ROW(struct sip_conf, server_names, "server-names",
-	       .doc = "Names that a ClientHello may ask for in mode pass-through, such as sip.example.com or "
-	              "*.example.com; other connections are closed; without it, any name or none will do."),
+	       .doc = "Names that a ClientHello may ask for in mode pass-through, such as "
+	              "sip.example.com or *.example.com; other connections are closed; without "
+	              "it, any name or none will do."),
 	SY_ROW(struct sip_conf, header_timeout, "header-timeout", .min = 100, .max = SY_HOUR,
 	       .preset = "10s",
-	       .doc = "How long a client or server may take to complete a ClientHello or the head of a "
-	              "message that it has begun."),
+	       .doc = "How long a client or server may take to complete a ClientHello or the "
+	              "head of a message that it has begun."),
 	SY_ROW(struct sip_conf, body_timeout, "body-timeout", .min = 100, .max = SY_HOUR, .preset = "30s",
 	       .doc = "How long the rest of a message may take, in mode connection."),
 	SY_ROW(struct sip_conf, body_limit, "body-limit", .max = UINT64_C(1) << 30, .preset = "1m",
-	       .doc = "Longest body of a message in mode connection; presence documents have some hundred "
-	              "kilobytes."),
+	       .doc = "Longest body of a message in mode connection; presence documents have "
+	              "some hundred kilobytes."),
 	SY_ROW(struct sip_conf, compression, "compression", .words = sip_compressions, .preset = "refuse",
-	       .doc = "Microsoft's compression (NEGOTIATE) in mode connection: refuse answers 501, and the "
-	              "client goes on without; opaque lets server and client agree, and nothing is known of "
-	              "the connection from then on."),
+	       .doc = "Microsoft's compression (NEGOTIATE) in mode connection: refuse answers "
+	              "501, and the client goes on without; opaque lets server and client agree, "
+	              "and nothing is known of the connection from then on."),
 	SY_ROW(struct sip_conf, retry_after_s, "retry-after", .max = 86400, .preset = "30",
 	       .doc = "Seconds in Retry-After of our own 503 answers; 0: the field is left out."),
 	SY_ROW(struct sip_conf, keep_dialogs, "keep-dialogs", .preset = "off",
-	       .doc = "A drain waits until no call is set up over the connection, and not only until no "
-	              "request is without answer; mode connection."),
+	       .doc = "A drain waits until no call is set up over the connection, and not only "
+	              "until no request is without answer; mode connection."),
 	SY_ROW_END
 };
 

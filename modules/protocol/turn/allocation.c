@@ -146,6 +146,8 @@ turn_question(struct sy_session *session, const struct stun *message)
 	case STUN_CONNECTION_ATTEMPT:
 		return effect;
 	}
+	/* Bindings are media, as far as Microsoft's TURN goes. */
+	state->rfc |= message->dialect == STUN_RFC;
 	turn_user(session, message->user);
 	turn_ask(state, message);
 	return effect;

@@ -20,7 +20,7 @@ turn_close(struct sy_session *session, enum turn_counter counter, const char *wo
 static struct sy_verdict
 turn_broken(struct sy_session *session, enum stun_flaw flaw)
 {
-	return (struct sy_verdict){ .what = SY_CLOSE, .reason = turn_flaw(session, flaw) };
+	return turn_close(session, turn_flaw_counter(flaw), turn_flaw_words(flaw));
 }
 
 static struct sy_verdict

@@ -67,6 +67,7 @@ struct turn_state {
 	bool begun;               /* the first datagram, or the first bytes, were looked at */
 	bool inherited;           /* the flow is older than what we know of it */
 	bool raw;                 /* [MS-TURN]: an active destination is set, anything may come */
+	bool rfc;                 /* the client has said something of the RFCs' TURN */
 	bool routed;              /* streams: the core was asked for a server */
 	bool greeted, answered;   /* pseudo-TLS: the client's and the server's half were passed on */
 	uint8_t user[TURN_USER];
@@ -91,8 +92,9 @@ void turn_channel_data(struct sy_session *session, enum sy_side side, size_t byt
 /* Ends the allocation when its time is over. */
 void turn_expire(struct sy_session *session);
 
-/* garbage.c: counts, and says it in words. */
-const char *turn_flaw(struct sy_session *session, enum stun_flaw flaw);
+/* garbage.c: how it is counted, and said in words. */
+enum turn_counter turn_flaw_counter(enum stun_flaw flaw);
+const char *turn_flaw_words(enum stun_flaw flaw);
 
 /* packet.c */
 struct sy_packet_verdict turn_packet(struct sy_session *session, enum sy_side side, struct sy_span in);
