@@ -42,8 +42,8 @@ tls_rest(struct timer_entry *entry, uint64_t now_ms)
 }
 
 /* For every call of OpenSSL. */
-static SSL *
-tls_awake(struct side_tls *tls)
+SSL *
+side_tls_awake(struct side_tls *tls)
 {
 	tls->used_ms = tls->way->child->now_ms;
 	if (tls->parked) {
@@ -322,7 +322,7 @@ side_tls_secure(struct side *side)
 
 	ERR_clear_error();
 	tls->read_wants_write = tls->write_wants_read = false;
-	done = SSL_do_handshake(tls_awake(tls));
+	done = SSL_do_handshake(side_tls_awake(tls));
 	if (done == 1) {
 		tls_note(tls);
 		/* What came with the end of the handshake is there to be read. */
@@ -345,7 +345,7 @@ side_tls_words(struct conn *conn, struct side *side)
 	free(conn->problem);
 	conn->problem = NULL;
 	if (side->tls)
-		conn->problem = strdup(tls_words(tls_awake(side->tls), side->tls->error, words));
+		conn->problem = strdup(tls_words(side_tls_awake(side->tls), side->tls->error, words));
 }
 
 /* ---- reading and writing ---- */
@@ -366,7 +366,7 @@ side_tls_read(struct side *side, uint8_t *to, size_t len)
 
 	ERR_clear_error();
 	tls->read_wants_write = false;
-	if (SSL_read_ex(tls_awake(tls), to, len, &n) == 1) {
+	if (SSL_read_ex(side_tls_awake(tls), to, len, &n) == 1) {
 		if (!tls_has_more(tls))
 			side->ready &= (uint8_t)~EV_READ;
 		return (ssize_t)n;
@@ -395,7 +395,7 @@ side_tls_write(struct side *side, struct sy_span bytes)
 	}
 	ERR_clear_error();
 	tls->write_wants_read = false;
-	if (SSL_write_ex(tls_awake(tls), bytes.at, len, &n) == 1) {
+	if (SSL_write_ex(side_tls_awake(tls), bytes.at, len, &n) == 1) {
 		tls->stuck = 0;
 		return (ssize_t)n;
 	}
@@ -413,7 +413,7 @@ side_tls_end(struct side *side)
 	int done, error;
 
 	ERR_clear_error();
-	done = SSL_shutdown(tls_awake(tls));
+	done = SSL_shutdown(side_tls_awake(tls));
 	if (done < 0) {
 		error = tls_result(tls, done, false);
 		side->end_due = error == EAGAIN && !tls->write_wants_read;
@@ -438,7 +438,7 @@ side_tls_facts(struct conn *conn, struct sy_facts *facts)
 	if (!tls)
 		return;
 	facts->sni = sy_span_text(tls->sni);
-	ssl = tls_awake(tls);
+	ssl = side_tls_awake(tls);
 	SSL_get0_alpn_selected(ssl, &alpn, &len);
 	facts->alpn = sy_span(len ? alpn : (const unsigned char *)"", len);
 	facts->secure = true;
@@ -500,7 +500,7 @@ side_tls_drop(struct side *side, bool orderly)
 	if (tls->raw)
 		chunk_give(way->chunks, tls->raw);
 	if (tls->ssl) {
-		tls_awake(tls);
+		side_tls_awake(tls);
 		timer_stop(&tls->rest);
 		if (orderly && tls->secured && !(SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN))
 			SSL_shutdown(tls->ssl);

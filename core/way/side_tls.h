@@ -15,7 +15,7 @@
 struct side_tls {
 	struct way *way;
 	struct side *side;
-	SSL *ssl;                 /* may be parked: side_tls.c alone uses it */
+	SSL *ssl;                 /* may be parked: side_tls_awake() gives it */
 	struct tls_parked *parked;
 	struct timer_entry rest;  /* armed unless it is parked */
 	uint64_t used_ms;
@@ -50,6 +50,8 @@ enum side_secure {
 bool side_tls_accept(struct conn *conn, const struct tls *tls);
 bool side_tls_connect(struct conn *conn, const struct tls *tls);
 enum side_secure side_tls_secure(struct side *side);
+/* For a call of OpenSSL on the connection: it is there from here on, until the loop goes on. */
+SSL *side_tls_awake(struct side_tls *tls);
 /* What failed, in words; also after a read or write that failed with EPROTO. */
 void side_tls_words(struct conn *conn, struct side *side);
 
