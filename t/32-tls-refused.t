@@ -29,6 +29,7 @@ my %tls = (
 	modern => "$pair policy modern;",
 	mutual => "$pair client-certificate required; ca $dir/ca.crt; crl $dir/ca.crl;",
 	alpn => "$pair alpn h2;",
+	groups => "$pair groups X25519;",
 );
 my $s1 = Steelyard->server('s1');
 my $pool = "pool p { server s1 127.0.0.1:@{[ $s1->port ]}; }\n";
@@ -49,7 +50,7 @@ my @table = (
 	['web', openssl('web', '-tls1_2 -cipher AES128-SHA'), qr/no shared cipher/],
 	['ec', openssl('ec', '-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256'), qr/no shared cipher/],
 	['ec', openssl('ec', '-tls1_3 -sigalgs RSA-PSS+SHA256'), qr/no suitable signature algorithm/],
-	['web', openssl('web', '-tls1_3 -groups P-521'), qr/no suitable key share|no shared groups/],
+	['groups', openssl('groups', '-tls1_3 -groups P-521'), qr/no suitable key share|no shared groups/],
 	['alpn', openssl('alpn', '-alpn spdy/9'), qr/no application protocol/],
 	['alpn', gnutls('alpn', '--insecure --alpn=sip'), qr/no application protocol/],
 	['mutual', openssl('mutual', ''), qr/the client shows no certificate, and client-certificate is required/],
@@ -94,7 +95,7 @@ CONF
 		close STDOUT;
 		POSIX::_exit(0);
 	};
-	is(exchange($plain, 'hi'), "s1: hi\n", 'services without TLS take no notice') for 1 .. 5;
+	is(exchange($plain, 'hi'), 's1: hi', 'services without TLS take no notice') for 1 .. 5;
 	is($line->($first), "s1: hi\n", 'nor do connections that are there');
 	is(scalar @{ $storm->api('GET', '/v1/connections?service=web')->{connections} }, 29, 'the next one waits outside');
 	close $_ for @begun[0 .. 3];
