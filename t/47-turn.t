@@ -198,10 +198,15 @@ subtest 'reflection' => sub {
 	my ($ok, $text) = $sy->reload($conf =~ s/unauthenticated-rate 100000/unauthenticated-rate 5/r);
 	ok($ok, 'five questions without credentials a second') or diag $text;
 	my @clients = map { Turn::Client->new('127.0.0.1', $udp, from => '127.0.0.1') } 1 .. 40;
+	# What was asked before counts, too.
+	my $first = Turn::Client->new('127.0.0.1', $udp, from => '127.0.0.1');
+	Steelyard::wait_for('a question to be allowed', sub {
+		$first->send_bytes(Turn::message(0x0003, Turn::tid(), Turn::attr(0x0019, pack 'Cx3', 17)));
+		defined $first->receive(0.3);
+	});
 	$_->send_bytes(Turn::message(0x0003, Turn::tid(), Turn::attr(0x0019, pack 'Cx3', 17))) for @clients;
 	my $answers = grep { defined $_->receive(0.05) } @clients;
 	cmp_ok($answers, '<', 20, "of 40 questions $answers were answered");
-	cmp_ok($answers, '>', 0, 'but some were');
 };
 
 $sy->stop;

@@ -6,62 +6,12 @@
 #include <string.h>
 
 #include "base/must.h"
-#include "ctl/import.h"
-
-enum {
-	HAPROXY_WORDS = 64,
-	HAPROXY_SERVERS = 1024,
-};
-
-/* A line, cut into words. */
-struct ha_line {
-	unsigned number, n;
-	char *word[HAPROXY_WORDS + 1]; /* NULL at the end */
-};
-
-/* What defaults can set, and a section inherits. */
-struct ha_settings {
-	char mode[16], balance[32];
-	unsigned long client_ms, server_ms, tunnel_ms, connect_ms, check_ms;
-	struct import_check check;
-	bool http_check, tls_check;
-	unsigned long inter_ms;
-	unsigned rise, fall;
-	bool transparent, persist;
-	char cookie[IMPORT_NAME];
-	unsigned long persist_ms;
-	unsigned long limit;
-};
-
-struct ha_section {
-	char kind[16];            /* frontend, backend, listen */
-	char name[IMPORT_WORD];
-	unsigned number;
-	struct ha_settings settings;
-	char default_backend[IMPORT_WORD];
-	bool off;
-	char **binds;             /* lines "bind ..." as they are, and "server ..." */
-	unsigned *bind_lines;
-	unsigned n_binds;
-	char **servers;
-	unsigned *server_lines;
-	unsigned n_servers;
-	char default_server[512];
-};
-
-struct ha {
-	struct import *import;
-	struct ha_settings defaults;
-	struct ha_section *sections;
-	unsigned n_sections;
-	struct ha_section *now;   /* NULL: defaults, or a section that is passed over */
-	bool in_defaults, passing;
-};
+#include "ctl/import_haproxy.h"
 
 /* ---- words ---- */
 
 /* Cuts in place: blanks separate, quotes and backslashes join, # ends. */
-static void
+void
 ha_cut(struct ha_line *line, char *at)
 {
 	line->n = 0;
@@ -90,14 +40,14 @@ ha_cut(struct ha_line *line, char *at)
 	line->word[line->n] = NULL;
 }
 
-static bool
+bool
 ha_is(const struct ha_line *line, unsigned i, const char *word)
 {
 	return i < line->n && strcmp(line->word[i], word) == 0;
 }
 
 /* 5000, 5s, 10m: a bare number is milliseconds. */
-static unsigned long
+unsigned long
 ha_time(const char *text)
 {
 	static const struct { const char *unit; double ms; } units[] = {
@@ -114,7 +64,7 @@ ha_time(const char *text)
 	return n < 1 && n > 0 ? 1 : n > 28.0 * 86400000 ? 28ul * 86400000 : (unsigned long)n;
 }
 
-__attribute__((format(printf, 3, 4))) static void
+void
 ha_lost(struct ha *ha, unsigned number, const char *format, ...)
 {
 	char where[IMPORT_WORD], words[400];
@@ -130,7 +80,7 @@ ha_lost(struct ha *ha, unsigned number, const char *format, ...)
 	import_lost(ha->import, where, "%s", words);
 }
 
-static void
+void
 ha_lost_line(struct ha *ha, const struct ha_line *line)
 {
 	char text[300] = "";
@@ -351,227 +301,6 @@ ha_begin(struct ha *ha, const struct ha_line *line)
 		return true;
 	}
 	return false;
-}
-
-/* ---- sections become services ---- */
-
-static void
-ha_bind(struct ha *ha, struct import_service *service, char *text, unsigned number)
-{
-	struct ha_line line = { .number = number };
-	char *save = NULL;
-
-	ha_cut(&line, text);
-	for (unsigned i = 2; i < line.n; i++) {
-		if (ha_is(&line, i, "ssl"))
-			service->tls_ends = true;
-		else if (ha_is(&line, i, "crt") && i + 1 < line.n)
-			import_word(service->tls_certificate, IMPORT_WORD, line.word[++i]);
-		else if (ha_is(&line, i, "accept-proxy"))
-			ha_lost(ha, number, "accept-proxy: say from whom with accept-proxy-from");
-		else if (ha_is(&line, i, "name") || ha_is(&line, i, "alpn") || ha_is(&line, i, "maxconn") ||
-			 ha_is(&line, i, "process") || ha_is(&line, i, "thread") || ha_is(&line, i, "tcp-ut"))
-			i++;
-		else if (!ha_is(&line, i, "transparent") && !ha_is(&line, i, "v4v6") &&
-			 !ha_is(&line, i, "v6only") && !ha_is(&line, i, "tfo"))
-			ha_lost(ha, number, "bind: %s", line.word[i]);
-	}
-	for (char *word = line.n > 1 ? strtok_r(line.word[1], ",", &save) : NULL; word;
-	     word = strtok_r(NULL, ",", &save)) {
-		const char *at = strncmp(word, "ipv4@", 5) == 0 || strncmp(word, "ipv6@", 5) == 0 ? word + 5 : word;
-		const char *colon = strrchr(at, ':');
-
-		if (!colon || !colon[1] || strchr(at, '@') || strchr(at, '/') || !isdigit((unsigned char)colon[1]))
-			ha_lost(ha, number, "bind %s", word);
-		else if (strncmp(at, ":::", 3) == 0)
-			text_printf(&service->listens, "%s[::]:%s", service->listens.len ? " " : "", colon + 1);
-		else
-			text_printf(&service->listens, "%s%s%s", service->listens.len ? " " : "",
-				    colon == at ? "*" : "", at);
-	}
-}
-
-/* One option of a server line, or of default-server. Returns how many words it took; 0: not known. */
-static unsigned
-ha_server_option(struct import_service *service, struct import_server *server, const struct ha_line *line,
-		 unsigned i, struct ha_settings *settings, bool *checked)
-{
-	static const char *const passed[] = { "cookie", "id", "observe", "error-limit", "on-error", "slowstart",
-		"init-addr", "resolvers", "namespace", "fastinter", "downinter", "maxqueue", "minconn",
-		"pool-max-conn", "alpn", "ciphers", "track", NULL };
-	const char *value = i + 1 < line->n ? line->word[i + 1] : "";
-	uint64_t n = 0;
-
-	(void)uint_parse(value, &n);
-	if (ha_is(line, i, "check"))
-		return *checked = true;
-	if (ha_is(line, i, "backup"))
-		return server->sorry = true;
-	if (ha_is(line, i, "disabled"))
-		return server->off = true;
-	if (ha_is(line, i, "ssl"))
-		return service->tls_servers = true;
-	if (ha_is(line, i, "check-ssl"))
-		return settings->tls_check = true;
-	if (ha_is(line, i, "send-proxy") || ha_is(line, i, "send-proxy-v2")) {
-		import_word(service->send_proxy, sizeof(service->send_proxy), line->word[i][10] ? "v2" : "v1");
-		return 1;
-	}
-	if (ha_is(line, i, "no-check") || ha_is(line, i, "enabled") || ha_is(line, i, "non-stick"))
-		return 1;
-	if (i + 1 >= line->n)
-		return 0;
-	if (ha_is(line, i, "weight"))
-		server->weight = (long)(n > 256 ? 256 : n);
-	else if (ha_is(line, i, "maxconn"))
-		server->limit = (long)n;
-	else if (ha_is(line, i, "port"))
-		snprintf(settings->check.port, sizeof(settings->check.port), "%.5s", value);
-	else if (ha_is(line, i, "inter"))
-		settings->inter_ms = ha_time(value);
-	else if (ha_is(line, i, "rise"))
-		settings->rise = (unsigned)n;
-	else if (ha_is(line, i, "fall"))
-		settings->fall = (unsigned)n;
-	else if (ha_is(line, i, "verify"))
-		service->tls_verify = strcmp(value, "required") == 0;
-	else if (ha_is(line, i, "ca-file"))
-		import_word(service->tls_ca, IMPORT_WORD, value);
-	else if (ha_is(line, i, "on-marked-down"))
-		service->keep = strcmp(value, "shutdown-sessions") != 0;
-	else {
-		for (unsigned j = 0; passed[j]; j++)
-			if (ha_is(line, i, passed[j]))
-				return 2;
-		return 0;
-	}
-	return 2;
-}
-
-static void
-ha_server_options(struct ha *ha, struct import_service *service, struct import_server *server,
-		  const struct ha_line *line, unsigned from, struct ha_settings *settings, bool *checked)
-{
-	for (unsigned i = from; i < line->n;) {
-		unsigned took = ha_server_option(service, server, line, i, settings, checked);
-
-		if (!took)
-			ha_lost(ha, line->number, "server option %s", line->word[i]);
-		i += took ? took : 1;
-	}
-}
-
-static void
-ha_server(struct ha *ha, const struct ha_section *section, struct import_service *service, char *text,
-	  unsigned number, struct ha_settings *settings, bool *checked)
-{
-	struct ha_line line = { .number = number }, preset = { .number = number };
-	struct import_server *server;
-	char *defaults = strdup(section->default_server);
-
-	must(defaults);
-	ha_cut(&line, text);
-	ha_cut(&preset, defaults);
-	if (line.n < 3 || strchr(line.word[2], '@') || strchr(line.word[2], '/')) {
-		ha_lost_line(ha, &line);
-		free(defaults);
-		return;
-	}
-	server = import_server(service, line.word[1]);
-	import_word(server->address, IMPORT_WORD, line.word[2]);
-	ha_server_options(ha, service, server, &preset, 1, settings, checked);
-	ha_server_options(ha, service, server, &line, 3, settings, checked);
-	free(defaults);
-}
-
-static void
-ha_balance(struct ha *ha, struct import_service *service, const struct ha_settings *settings)
-{
-	static const struct { const char *there, *here; } known[] = {
-		{ "", "round-robin" }, { "roundrobin", "round-robin" }, { "static-rr", "round-robin" },
-		{ "leastconn", "least-connections" }, { "source", "source-hash" }, { "first", "priority" },
-		{ "random", "random-two" },
-	};
-
-	for (unsigned i = 0; i < sizeof(known) / sizeof(*known); i++) {
-		if (strcmp(settings->balance, known[i].there) == 0) {
-			import_word(service->scheduler, sizeof(service->scheduler), known[i].here);
-			return;
-		}
-	}
-	import_lost(ha->import, service->where, "balance %s has no equal: least-connections is used",
-		    settings->balance);
-}
-
-static void
-ha_check(struct import_service *service, const struct ha_settings *settings)
-{
-	struct import_check *check = &service->check;
-
-	*check = settings->check;
-	import_word(check->kind, sizeof(check->kind), settings->tls_check || service->tls_servers
-		    ? settings->http_check ? "https" : "tls" : settings->http_check ? "http" : "tcp");
-	/* Its defaults: every 2 s, three bad, two good. */
-	check->interval_ms = settings->inter_ms ? settings->inter_ms : 2000;
-	check->interval_ms = check->interval_ms < 100 ? 100 : check->interval_ms;
-	check->timeout_ms = settings->check_ms < 10 ? 0 : settings->check_ms;
-	check->rise = settings->rise ? settings->rise : 2;
-	check->fall = settings->fall ? settings->fall : 3;
-}
-
-static const struct ha_section *
-ha_backend(const struct ha *ha, const char *name)
-{
-	for (unsigned i = 0; i < ha->n_sections; i++)
-		if (strcmp(ha->sections[i].kind, "frontend") != 0 && strcmp(ha->sections[i].name, name) == 0)
-			return &ha->sections[i];
-	return NULL;
-}
-
-static void
-ha_service(struct ha *ha, struct ha_section *front)
-{
-	const struct ha_section *back = *front->default_backend ? ha_backend(ha, front->default_backend) : front;
-	struct import_service *service;
-	struct ha_settings settings;
-	bool checked = false;
-
-	ha->now = front;
-	if (!back || (back == front && strcmp(front->kind, "frontend") == 0)) {
-		ha_lost(ha, front->number, *front->default_backend ? "its default_backend %s is not in the file"
-			: "it has no default_backend%s: services are not chosen by rules here",
-			front->default_backend);
-		return;
-	}
-	settings = back->settings;
-	service = import_service(ha->import, front->name);
-	snprintf(service->where, sizeof(service->where), "line %u, %.10s %.100s", front->number, front->kind,
-		 front->name);
-	for (unsigned i = 0; i < front->n_binds; i++)
-		ha_bind(ha, service, front->binds[i], front->bind_lines[i]);
-	for (unsigned i = 0; i < back->n_servers; i++) {
-		char *copy = strdup(back->servers[i]);
-
-		must(copy);
-		ha_server(ha, back, service, copy, back->server_lines[i], &settings, &checked);
-		free(copy);
-	}
-	ha_balance(ha, service, &settings);
-	if (checked)
-		ha_check(service, &settings);
-	service->http = strcmp(front->settings.mode, "http") == 0;
-	if (service->http)
-		import_word(service->cookie, sizeof(service->cookie), settings.cookie);
-	service->off = front->off || back->off;
-	service->transparent = settings.transparent;
-	service->persist = settings.persist;
-	service->persist_ms = settings.persist_ms;
-	service->limit = front->settings.limit;
-	service->connect_ms = settings.connect_ms;
-	service->idle_ms = front->settings.client_ms > settings.server_ms ? front->settings.client_ms
-									  : settings.server_ms;
-	if (settings.tunnel_ms > service->idle_ms)
-		service->idle_ms = settings.tunnel_ms;
 }
 
 static void
