@@ -46,7 +46,7 @@ sub serve {
 		if ($word eq 'body') { while (length $in < $rest) { sysread($sock, $in, 65536, length $in) or return } substr $in, 0, $rest, '' }
 		if ($word eq 'die') { return }
 		if ($word eq 'half') { syswrite $sock, "+ part\n"; return }
-		if ($word eq 'mute') { select undef, undef, undef, 30; return }
+		if ($word eq 'mute') { 1 while sysread $sock, $in, 65536; return }
 		if ($word eq 'wait') { select undef, undef, undef, 0.5 }
 		if ($word eq 'learn') { syswrite $sock, "learn $rest\n" }
 		syswrite $sock, ($word eq 'bye' ? "bye" : "ok") . " $port\n";
@@ -54,18 +54,15 @@ sub serve {
 		# The next request finds it dead: with a reset, or with an end.
 		if ($word eq 'trap') { $readable->(); return }
 		if ($word eq 'hole') { $readable->(); sysread $sock, my $lost, 65536; shutdown $sock, 1; select undef, undef, undef, 0.1; return }
-		if ($word eq 'chat') { select undef, undef, undef, 0.2; syswrite $sock, "by the way\n"; select undef, undef, undef, 30; return }
+		if ($word eq 'chat') { select undef, undef, undef, 0.2; syswrite $sock, "by the way\n"; 1 while sysread $sock, $in, 65536; return }
 	}
 }
-my $plain = sub { my $sock = shift; return if fork; serve($sock, $sock->peerport); POSIX::_exit(0) };
-my ($s1, $s2) = map { Steelyard->server($_, on => $plain) } qw(s1 s2);
-my $ctx;
-my $tls = Steelyard->server('tls', on => sub {
+my $plain = sub { my $sock = shift; serve($sock, $sock->peerport) };
+my ($s1, $s2) = map { Steelyard->server($_, each => $plain) } qw(s1 s2);
+my $tls = Steelyard->server('tls', each => sub {
 	my $sock = shift;
-	return if fork;
 	my $conn = IO::Socket::SSL->start_SSL($sock, SSL_server => 1, SSL_cert_file => "$dir/web.crt", SSL_key_file => "$dir/web.key");
 	serve($conn, $conn->peerport) if $conn;
-	POSIX::_exit(0);
 });
 my $nobody = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
 my $conf = <<CONF;

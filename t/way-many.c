@@ -13,11 +13,11 @@ struct many {
 		struct replies replies; /* of an exchange */
 		struct {
 			uint32_t number, credit;
-			bool used, unlimited, said;
+			bool used, unlimited, said, ended;
 		} at[MANY];
 	};
 	uint8_t words[HEAD + PIECE];
-	uint8_t then;             /* the letter of the frame that is being carried out in two steps */
+	uint8_t then;             /* the letter of the client's frame that is carried out in two steps */
 };
 
 static uint32_t
@@ -70,7 +70,7 @@ many_client(struct sy_session *session, struct sy_span in, bool eof)
 		if (i == MANY)
 			return (struct sy_verdict){ .what = SY_CLOSE, .reason = "too many exchanges" };
 		many->at[i].used = true;
-		many->at[i].said = false;
+		many->at[i].said = many->at[i].ended = false;
 		many->at[i].number = exchange;
 		many->at[i].credit = 0;
 		many->at[i].unlimited = exchange < 1000;
@@ -104,14 +104,13 @@ many_server(struct sy_session *session, uint32_t exchange, struct sy_span in, bo
 	unsigned i = many_slot(many, exchange);
 	size_t n = in.len < PIECE ? in.len : PIECE;
 
-	if (many->then == 'E' || i == MANY) {
-		many->then = 0;
+	if (i == MANY || many->at[i].ended) {
 		if (i < MANY)
 			many->at[i].used = false;
 		return (struct sy_verdict){ .what = SY_END, .exchange = exchange };
 	}
 	if (in.len == 0 && eof) {
-		many->then = 'E';
+		many->at[i].ended = true;
 		return many_frame(many, session->broken ? 'X' : 'E', exchange, in, 0);
 	}
 	if (many->at[i].said && session->waiting == 0) {

@@ -272,7 +272,9 @@ sub DESTROY {
 
 # A TCP server in a process of its own: each connection gets "hello NAME PEER\n" if greet is set, and
 # every line is echoed as "NAME: line". Options: greet, address, port, delay (seconds before accept),
-# mute (accepts, never answers), on (code, called with the accepted socket instead).
+# mute (accepts, never answers), on (code, called with the accepted socket instead), each (the same,
+# in a process of its own for each connection, which may outlive the server: it has no hold of the
+# listening socket, so nobody can connect any more once the server is killed).
 sub server {
 	my ($class, $name, %opt) = @_;
 	my $listen = IO::Socket::INET->new(
@@ -296,6 +298,13 @@ sub server {
 					if ($opt{on}) {
 						$opt{on}->($conn);
 						next;
+					}
+					if ($opt{each}) {
+						defined(my $child = fork) or die "fork: $!";
+						next if $child;
+						close $listen;
+						$opt{each}->($conn);
+						POSIX::_exit(0);
 					}
 					$conn->autoflush(1);
 					syswrite $conn, "hello $name " . $conn->peerhost . ':' . $conn->peerport . "\n"
