@@ -171,7 +171,7 @@ h2_answer_submit(struct h2 *h2, struct h2_stream *stream, const struct message *
 	uint8_t status[] = { (uint8_t)('0' + message->status / 100),
 	                     (uint8_t)('0' + message->status / 10 % 10),
 	                     (uint8_t)('0' + message->status % 10) };
-	static uint8_t name[] = ":status";
+	static const uint8_t name[] = ":status";
 	size_t n;
 	int error;
 
