@@ -236,6 +236,31 @@ try_answer(const struct used *used, const struct row *row, bool slowly)
 	play_close(&play);
 }
 
+/* An answer that nobody has asked for is not the answer to the next request, which has come already or comes
+ * later; and the end is the same when the bytes come one by one. */
+static void
+try_unasked(const struct used *used, const char *authorization, bool ahead, bool slowly)
+{
+	static const char next[] = "GET /next HTTP/1.1\r\nHost: a" END;
+	static const char said[] = "HTTP/1.1 200 OK\r\nContent-Length: 1" END "a"
+	                           "HTTP/1.1 200 OK\r\nContent-Length: 6" END "poison";
+	bool pinned = *authorization;
+	struct play play;
+	char ask[200];
+
+	snprintf(ask, sizeof(ask), "GET / HTTP/1.1\r\nHost: a\r\n%s\r\n%s", authorization, ahead ? next : "");
+	play_open(&play, used->module, used->conf);
+	play_say(&play, SY_CLIENT, ask, strlen(ask));
+	play_tell(&play, SY_SERVER, said, sizeof(said) - 1, slowly);
+	if (!ahead)
+		play_say(&play, SY_CLIENT, next, sizeof(next) - 1);
+	ok(!play.broken && play.ends == 1 && play.pinned == pinned && play.closed == pinned &&
+	   play.routes == (pinned ? 1 : 2) && !strstr(play.heard[SY_CLIENT], "poison"),
+	   "an answer that nobody asked for, %s, %s%s", pinned ? "pinned" : "shared",
+	   ahead ? "before a request that waits" : "before the next request", slowly ? ", byte by byte" : "");
+	play_close(&play);
+}
+
 /* One byte less passes, one byte more does not. */
 static void
 try_limit(const struct used *used, const char *begin, size_t filling, const char *end, int status,
@@ -291,6 +316,8 @@ main(void)
 			try_request(&used, &requests[k], i);
 		for (unsigned k = 0; k < sizeof(answers) / sizeof(answers[0]); k++)
 			try_answer(&used, &answers[k], i);
+		for (unsigned k = 0; k < 4; k++)
+			try_unasked(&used, k & 1 ? "Authorization: NTLM TlRMTVNTUAAB\r\n" : "", k & 2, i);
 	}
 	test_limits(&used);
 	used.module->release(used.conf);

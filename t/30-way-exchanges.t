@@ -115,6 +115,11 @@ subtest 'shared' => sub {
 	my $chat = ask(dial($port{brief}), 'chat');
 	Steelyard::wait_for('it to be dropped', sub { select undef, undef, undef, 0.4; ask($b, 'who') ne $chat });
 	pass('one that speaks unasked is not used again');
+	my $alone = dial($port{brief});
+	ask($alone, 'pin it');
+	like(ask($alone, 'chat'), qr/^ok \d+$/, 'one that is pinned answers, and speaks unasked');
+	is(hear_all($alone), '<end>', 'nobody hears it, and the session ends');
+	over($alone, 'server-done');
 	my $left = ask($a, 'leave');
 	like(ask($b, 'who'), qr/^ok \d+$/, 'one that has left does no harm');
 };

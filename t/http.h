@@ -25,6 +25,7 @@ struct play {
 	uint64_t pass[2];
 	bool eof[2], again[2], told[2];
 	size_t seen[2];           /* of what it said NEED */
+	size_t coming[2];         /* said already, and not read yet */
 	bool needs[2];
 	char *heard[2];           /* what a side has been sent, with a NUL behind it */
 	size_t heard_len[2];
@@ -134,6 +135,20 @@ play_break(struct play *play, const char *words)
 	play->closed = true;
 }
 
+/* Between two exchanges the core leaves a server that says something, and a client that is pinned to it;
+ * the next request goes to another connection. */
+static inline void
+play_leave_server(struct play *play)
+{
+	bool speaks = play->len[SY_SERVER] || play->coming[SY_SERVER];
+
+	play->len[SY_SERVER] = play->coming[SY_SERVER] = 0;
+	if (play->pinned && !play->spent && speaks) {
+		play->closed = true;
+		play->reason = "the server speaks, and nobody has asked";
+	}
+}
+
 static inline void
 play_end(struct play *play, const struct sy_verdict *verdict)
 {
@@ -149,6 +164,8 @@ play_end(struct play *play, const struct sy_verdict *verdict)
 	play->again[SY_CLIENT] = true;
 	if (play->len[SY_SERVER] && !verdict->spent)
 		play_break(play, "bytes of a server are left, and its connection is kept");
+	if (play->spent || !play->pinned || play->coming[SY_SERVER])
+		play_leave_server(play);
 }
 
 /* True: the module wants to be asked again. */
@@ -286,6 +303,8 @@ play_say(struct play *play, unsigned side, const void *bytes, size_t len)
 		len = PLAY_BYTES - play->len[side];
 	memcpy(play->in[side] + play->len[side], bytes, len);
 	play->len[side] += len;
+	if (side == SY_SERVER && !play->routed)
+		play_leave_server(play);
 	play_run(play);
 }
 
@@ -306,8 +325,12 @@ play_tell(struct play *play, unsigned side, const void *bytes, size_t len, bool 
 		play_say(play, side, bytes, len);
 		return;
 	}
-	for (size_t i = 0; i < len && !play->closed; i++)
-		play_say(play, side, at + i, 1);
+	/* All was said before the first of it is read: at the end of an exchange the core looks for more. */
+	play->coming[side] = len;
+	while (play->coming[side] && !play->closed) {
+		play->coming[side]--;
+		play_say(play, side, at++, 1);
+	}
 }
 
 #endif

@@ -160,7 +160,9 @@ enum sy_protocol_flag {
 	SY_STREAMS = 1,           /* may be used with TCP listeners */
 	SY_DATAGRAMS = 2,         /* may be used with UDP listeners */
 	SY_FIRST_ONLY = 4,        /* data() is for the client's first bytes, before SY_TUNNEL, only */
-	SY_SHARES = 8,            /* after END the server's connection may serve other clients, unless PIN */
+	SY_SHARES = 8,            /* after END the server's connection may serve other clients, unless PIN;
+	                           * a server that says something before the next ROUTE is left, and with
+	                           * PIN the session ends */
 };
 
 struct sy_protocol {

@@ -17,6 +17,9 @@ classify_aside(struct conn *conn)
 		pick_drop(conn, false);
 		return true;
 	}
+	/* Said before the client asks again, it is no answer, and must not become one. */
+	if (service_run(conn)->protocol->flags & SY_SHARES)
+		return false;
 	/* What it says is for the module, when the client has spoken. */
 	return side_input(conn->way, server).len > 0;
 }

@@ -168,10 +168,10 @@ h2_answer_submit(struct h2 *h2, struct h2_stream *stream, const struct message *
 	nghttp2_nv nv[MESSAGE_FIELDS + 1];
 	nghttp2_data_provider provider = { .read_callback = h2_answer_read };
 	struct out lines = { .at = NULL };
+	uint8_t name[] = ":status";
 	uint8_t status[] = { (uint8_t)('0' + message->status / 100),
 	                     (uint8_t)('0' + message->status / 10 % 10),
 	                     (uint8_t)('0' + message->status % 10) };
-	static uint8_t name[] = ":status";
 	size_t n;
 	int error;
 

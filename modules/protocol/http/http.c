@@ -22,7 +22,7 @@ http_forget(struct sy_session *session)
 	kept.request = http->request;
 	*http = (struct http){
 		.heard = kept.heard, .last = kept.last, .old = kept.old, .pin = kept.pin, .pinned = kept.pinned,
-		.request = kept.request, .out = kept.out,
+		.lost = kept.lost, .request = kept.request, .out = kept.out,
 	};
 	memcpy(http->asked, kept.asked, sizeof(http->asked));
 	session->facts.head = session->facts.method = session->facts.path = session->facts.host =
@@ -50,11 +50,9 @@ http_end(struct sy_session *session, bool more)
 	struct http *http = session->state;
 	bool spent = http->spent || more;
 
+	/* The client's goes when it is asked next: this exchange was carried out. */
+	http->lost = http->pinned && spent;
 	http_forget(session);
-	if (http->pinned && spent)
-		return (struct sy_verdict){ .what = SY_CLOSE,
-		                            .reason = "the server's connection, to which the client was "
-		                                      "pinned, ended after the answer" };
 	return (struct sy_verdict){ .what = SY_END, .spent = spent };
 }
 
@@ -79,6 +77,10 @@ http_pause(struct sy_session *session)
 {
 	struct http *http = session->state;
 
+	if (http->lost)
+		return (struct sy_verdict){ .what = SY_CLOSE,
+		                            .reason = "the server's connection, to which the client was "
+		                                      "pinned, ended after the answer" };
 	if (http->last && http->heard)
 		return (struct sy_verdict){ .what = SY_CLOSE,
 		                            .reason = "the connection was to end with its last answer" };
@@ -92,7 +94,7 @@ http_head(struct sy_session *session, struct sy_span in)
 	struct http *http = session->state;
 	struct head_scan *scan = &http->scan[SY_CLIENT];
 
-	if (!in.len || (http->last && http->heard))
+	if (!in.len || http->lost || (http->last && http->heard))
 		return http_pause(session);
 	switch (head_scan(scan, in, &limits)) {
 	case HEAD_MORE:

@@ -74,6 +74,7 @@ struct http {
 	bool unhurried;           /* its body may take its time */
 	bool pin, pinned;         /* must be pinned; the core was told */
 	bool spent;               /* the server's connection is good for no other request */
+	bool lost;                /* it is gone, and the client was pinned to it */
 	bool learnt;              /* persistence was shown the answer */
 	bool dechunk;             /* the answer's chunks are taken apart for HTTP/1.0 */
 	uint8_t blanks;           /* empty lines before the request */
