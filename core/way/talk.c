@@ -16,11 +16,27 @@ talk_protocol(const struct conn *conn)
 	return service_run(conn)->protocol;
 }
 
+static void talk_expect(struct talk *talk, unsigned which, uint64_t ms);
+
+static bool
+talk_blocked(const struct conn *conn)
+{
+	return side_pending(&conn->client) || side_pending(&conn->server);
+}
+
+/* A side that we did not read, because the other one takes slowly, gets its time again. */
 static void
 talk_late(struct talk *talk, enum sy_side side)
 {
-	talk->conn->from_server = side == SY_SERVER;
-	way_end(talk->conn, REASON_PROTOCOL_LATE);
+	struct conn *conn = talk->conn;
+
+	if (talk->held[side]) {
+		talk_expect(talk, side, talk->patience_ms[side]);
+		talk->held[side] = talk_blocked(conn);
+		return;
+	}
+	conn->from_server = side == SY_SERVER;
+	way_end(conn, REASON_PROTOCOL_LATE);
 }
 
 static void
@@ -42,6 +58,8 @@ talk_expect(struct talk *talk, unsigned which, uint64_t ms)
 {
 	struct child *child = talk->conn->way->child;
 
+	talk->patience_ms[which] = ms;
+	talk->held[which] = false;
 	timeq_arm(timeq_get(child->timeouts, ms, which ? talk_server_late : talk_client_late),
 	          &talk->deadline[which], child->now_ms);
 }
@@ -439,9 +457,11 @@ talk_hear(struct conn *conn, struct side *side)
 
 		if (next != WAIT)
 			return next;
-		if (side->eof || !(side->ready & EV_READ) || !talk_has_room(conn, side))
+		if (talk_blocked(conn)) {
+			conn->talk->held[side == &conn->server] = true;
 			return WAIT;
-		if (side_pending(&conn->client) || side_pending(&conn->server))
+		}
+		if (side->eof || !(side->ready & EV_READ) || !talk_has_room(conn, side))
 			return WAIT;
 		n = side_read(conn, side, talk_wants(conn, side));
 		if (n < 0 && errno != EAGAIN)

@@ -12,6 +12,8 @@ struct talk {
 	int32_t told[SY_GAUGES];  /* figures.h */
 	uint64_t until_told;      /* forecast.h */
 	struct timer_entry deadline[2]; /* by enum sy_side: the module's own, for what it has begun */
+	uint64_t patience_ms[2];  /* how long they are */
+	bool held[2];             /* since then we have not read it for a while: it could not be in time */
 	struct talk_names *names; /* what the facts say of TLS */
 	struct chunk *mark;       /* session.mark */
 	uint64_t pass[2];         /* by enum sy_side: goes on untouched before the module is asked again */
