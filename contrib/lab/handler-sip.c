@@ -36,6 +36,7 @@ enum {
 struct sip_state {
 	char say[SAY_STATE_SIZE] __attribute__((aligned(16))); /* of handler-say.c */
 	bool ms_keep_alive;
+	bool says; /* it speaks handler-say.c's language, whose answers take more than one call */
 };
 
 struct sip_head {
@@ -265,6 +266,8 @@ sip_stream(struct lab_conn *conn)
 	bool heard = false;
 
 	if (conn->in.len >= 4 && !memcmp(buf_front(&conn->in), "LAB ", 4))
+		state->says = true;
+	if (state->says)
 		return handler_say.stream(conn);
 	if (conn->woken && !conn->in.len)
 		return HANDLER_FINISH;
