@@ -52,6 +52,25 @@ module_pool(void *context, const struct node *at, const char *name)
 	return name[digit] ? (uint32_t)atoi(name + digit) : 1;
 }
 
+/* What check() took is given back with the arena, as it is with a generation. */
+static struct {
+	struct arena *arena;
+	const struct sy_module *module;
+	void *conf;
+} module_uses[1024];
+static unsigned module_n_uses;
+
+TAP_UNUSED static void
+module_arena_free(struct arena *arena)
+{
+	for (unsigned i = 0; i < module_n_uses; i++)
+		if (module_uses[i].arena == arena)
+			module_uses[i].module->release(module_uses[i].conf);
+	module_n_uses = 0;
+	arena_free(arena);
+}
+#define arena_free module_arena_free
+
 /* Settings as in a block of the configuration, "mask4 24; timeout 5m;"; what was wrong with them
  * goes to `problems` if that is not NULL, else ends the test. */
 TAP_UNUSED static struct used
@@ -77,6 +96,13 @@ module_use(struct arena *arena, enum sy_kind kind, const char *name, const char 
 		rows_bind_pools(arena, root->children, 0, &into, 1, NULL, &pools, &complaints);
 	if (!complaints.errors && module->check && module->check(used.conf, &err) != 0)
 		complain(&complaints, root->children, "%s", err.text);
+	else if (!complaints.errors && module->release) {
+		if (module_n_uses == sizeof(module_uses) / sizeof(*module_uses))
+			bail_out("more uses of modules than this knows of");
+		module_uses[module_n_uses].arena = arena;
+		module_uses[module_n_uses].module = module;
+		module_uses[module_n_uses++].conf = used.conf;
+	}
 	if (complaints.errors && !problems)
 		bail_out("%s { %s }: %s", name, settings, complaints.text.at);
 	if (complaints.errors)
