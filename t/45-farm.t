@@ -183,6 +183,7 @@ SKIP: {
 		or diag map { "$_: $pss{$_}\n" } sort keys %pss;
 	is(scalar(grep { /^worker/ } keys %pss), 1, 'with one worker');
 }
+my $tried_again = 0;
 for my $crowd ($in, $out) {
 	my $report = $crowd->end;
 	is($report->{status}, 0, "$crowd->{name}: every port carries traffic") or diag $crowd->words;
@@ -244,8 +245,9 @@ for my $crowd ($in, $out) {
 	my $report = $crowd->end;
 	is($report->{status}, 0, "$crowd->{name}: nobody who tried once more failed") or diag $crowd->words;
 	is($report->{failed}, 0, "$crowd->{name}: no exchange failed");
-	cmp_ok($report->{moved} + $report->{again}, '>', 0, "$crowd->{name}: some had to");
+	$tried_again += $report->{moved} + $report->{again};
 }
+cmp_ok($tried_again, '>', 0, 'some had to');
 for my $crowd (@stun) {
 	my ($rounds, $failed, $again) = stun_end($crowd);
 	cmp_ok($rounds, '>', 10, "$crowd->{where}: STUN was carried, $rounds times");

@@ -55,8 +55,8 @@ my ($calls, $called) = map { held('calls') } 1 .. 2;
 is(ask($called, 'INVITE', id => 'call', more => "Contact: <sip:a\@b>\r\n"), 'r1', 'a call is set up');
 $sent++;
 say($waits, request('SLOW', id => 'slow'));
-is(($sy->ctl('drain', 'r1'))[1], 0, 'the server is drained');
 my $from = time;
+is(($sy->ctl('drain', 'r1'))[1], 0, 'the server is drained');
 my $served = 1;
 for my $sock ($quiet, $calls) {
 	while (!IO::Select->new($sock)->can_read(0.2) && time < $from + $Steelyard::LIMIT) {
