@@ -152,7 +152,8 @@ my @attempts = (
 	['its own origin', 200, undef, @enable, tls => 1, as($alice, Origin => 'https://lb.example.net', 'Sec-Fetch-Site' => 'same-origin')],
 	['the cookie of TLS in clear', 401, qr/log in/, @drain, as($alice)],
 	['a cookie that is none', 401, qr/log in/, @drain, tls => 1, head => { Cookie => '__Host-steelyard=' . 'f' x 32, 'X-Steelyard-Token' => 'x' }],
-	['a cookie without end', 431, undef, 'GET', '/v1/status', tls => 1, head => { Cookie => 'a=' . 'b' x 20000 }],
+	['a cookie without end', qr/^(?:431|0)$/, undef, # a reset may overtake the answer
+		 'GET', '/v1/status', tls => 1, head => { Cookie => 'a=' . 'b' x 20000 }],
 	['basic', 200, undef, 'GET', '/metrics', tls => 1, head => { Authorization => 'Basic ' . encode_base64('bob:battery staple', '') }],
 	['basic, again', 200, undef, 'GET', '/metrics', tls => 1, head => { Authorization => 'Basic ' . encode_base64('bob:battery staple', '') }],
 	['basic that operates', 200, undef, @enable, tls => 1, head => { Authorization => 'Basic ' . encode_base64('alice:correct horse', '') }],
@@ -177,7 +178,7 @@ my @attempts = (
 for my $attempt (@attempts) {
 	my ($name, $want, $words, @request) = @$attempt;
 	my ($status, $body) = ask(@request);
-	is($status, $want, "$name: $want") or diag $body;
+	(ref $want ? like($status, $want, "$name: refused") : is($status, $want, "$name: $want")) or diag $body;
 	like($body, $words, "$name: with the reason") if $words;
 }
 is($sy->seat('web', 's1')->{state}, 'up', 'and nothing of it has changed anything that it should not');
