@@ -82,6 +82,7 @@ for my $round (1 .. $rounds) {
 	$issue->();
 	my ($ok, $text) = $sy->reload($conf->($round));
 	diag $text unless $ok;
+	$sy->api('GET', '/v1/connections'); # each worker answers: it has heard of the switch
 	my ($good, $ssl, $sock) = connection($ctx);
 	my $now = $good ? $print->($ssl) : $last;
 	$seen++ if $now ne $last;
