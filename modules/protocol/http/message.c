@@ -477,3 +477,19 @@ message_trailer(struct sy_span line)
 			return "a trailer holds what belongs into the head";
 	return NULL;
 }
+
+void
+message_unlist(struct message *message)
+{
+	for (uint32_t i = 0; i < message->n; i++) {
+		struct sy_span list = message->field[i].value, element;
+
+		if (message->field[i].id != FIELD_CONNECTION)
+			continue;
+		while (span_element(&list, &element))
+			for (uint32_t k = 0; k < message->n; k++)
+				if (message->field[k].id != FIELD_UPGRADE &&
+				    span_equal(message->field[k].name, element))
+					message->field[k].gone = true;
+	}
+}

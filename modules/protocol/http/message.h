@@ -126,4 +126,7 @@ bool span_is_value(struct sy_span text);
 bool span_is_target(struct sy_span text);
 struct sy_span span_trim(struct sy_span text);
 
+/* What Connection lists is between its sender and us: those fields are gone (RFC 9110 7.6.1). */
+void message_unlist(struct message *message);
+
 #endif

@@ -147,23 +147,6 @@ request_stays(const struct http *http, const struct field *field)
 	}
 }
 
-/* What Connection lists goes no further. */
-static void
-request_unlist(struct message *message)
-{
-	for (uint32_t i = 0; i < message->n; i++) {
-		struct sy_span list = message->field[i].value, element;
-
-		if (message->field[i].id != FIELD_CONNECTION)
-			continue;
-		while (span_element(&list, &element))
-			for (uint32_t k = 0; k < message->n; k++)
-				if (message->field[k].id != FIELD_UPGRADE &&
-				    span_equal(message->field[k].name, element))
-					message->field[k].gone = true;
-	}
-}
-
 static void
 request_drop(struct message *message, unsigned id)
 {
@@ -327,7 +310,7 @@ request_write(struct sy_session *session, struct message *message, const struct 
 	else
 		out_span(out, message->host);
 	out_text(out, "\r\n");
-	request_unlist(message);
+	message_unlist(message);
 	request_forward(session, message, out);
 	if (rule)
 		changes_apply(&rule->request_header, message, out, scene);

@@ -75,23 +75,6 @@ response_stays(const struct message *message, const struct field *field)
 	}
 }
 
-/* What Connection lists is between the server and us. */
-static void
-response_unlist(struct message *message)
-{
-	for (uint32_t i = 0; i < message->n; i++) {
-		struct sy_span list = message->field[i].value, element;
-
-		if (message->field[i].id != FIELD_CONNECTION)
-			continue;
-		while (span_element(&list, &element))
-			for (uint32_t k = 0; k < message->n; k++)
-				if (message->field[k].id != FIELD_UPGRADE &&
-				    span_equal(message->field[k].name, element))
-					message->field[k].gone = true;
-	}
-}
-
 static void
 response_hsts(const struct sy_session *session, const struct message *message, struct out *out)
 {
@@ -137,7 +120,7 @@ response_write(struct sy_session *session, struct message *message)
 	out_text(out, " ");
 	out_span(out, message->phrase);
 	out_text(out, "\r\n");
-	response_unlist(message);
+	message_unlist(message);
 	if (final && http->rule)
 		changes_apply(&http->rule->response_header, message, out, &scene);
 	if (final)
