@@ -40,12 +40,14 @@ my $line = line_of($sy, $drains);
 is("$line->{end}: $line->{words}", 'removed: service was removed and drain-timeout is over (2s)', 'its reason');
 is((say($lives, "still\n"), hear($lives, qr/\n/))[1], "s1: still\n", 'without a drain-timeout a connection may stay');
 
+# Two reloads must fit into the drain.
+$gone =~ s/drain-timeout 2s/drain-timeout 8s/ or die 'no drain-timeout';
 ($ok, $text) = $sy->reload("$two$stay$gone");
 ok($ok, 'a service comes back') or diag $text;
 ($drains) = held($b);
 ($ok, $text) = $sy->reload("$two$stay");
 ($ok, $text) = $sy->reload("$two$stay$gone");
-select undef, undef, undef, 2.5;
+select undef, undef, undef, 8.5;
 is((say($drains, "still\n"), hear($drains, qr/\n/))[1], "s2: still\n", 'in time for its connections to stay');
 half_close($_) for $stays, $lives, $drains;
 is(hear_all($_), '<end>', 'they end as they like') for $stays, $lives, $drains;
