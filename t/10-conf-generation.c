@@ -50,7 +50,7 @@ load(struct loaded *loaded, struct text *words, struct gathered **gathered)
 	int result;
 
 	*gathered = generation_gather(conf_path, modules_dir, &complaints);
-	result = generation_compile(*gathered, loaded, &complaints);
+	result = generation_compile(*gathered, NULL, loaded, &complaints);
 	*words = complaints.text;
 	return result == 0;
 }

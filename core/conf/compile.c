@@ -12,6 +12,7 @@
 #include "conf/bind.h"
 #include "conf/gathered.h"
 #include "conf/modules.h"
+#include "conf/routes.h"
 
 enum {
 	COMPILE_BACKLOG = 65535,  /* the kernel cuts it down to net.core.somaxconn */
@@ -299,6 +300,9 @@ compile_head(struct compile *compile, struct text *parts)
 	compile_listeners(compile, parts);
 	compile_modules(compile, parts);
 	compile_tables(compile, compile_cells(compile, parts));
+	head->manage_routing = compile->config->global.manage_routing;
+	head->routing_table = compile->config->global.routing_table;
+	head->n_routes = routes_compile(compile->config, parts);
 	compile_limit(compile);
 	head->uid = compile->gathered->uid;
 	head->gid = compile->gathered->gid;
@@ -365,7 +369,9 @@ compile_bind(struct compile *compile)
 }
 
 int
-generation_compile(struct gathered *gathered, struct loaded *out, struct complaints *complaints)
+generation_compile(struct gathered *gathered,
+		   void (*look)(const struct config *config, struct complaints *complaints),
+		   struct loaded *out, struct complaints *complaints)
 {
 	struct compile compile = { .gathered = gathered, .complaints = complaints,
 				   .arena = arena_new() };
@@ -377,6 +383,8 @@ generation_compile(struct gathered *gathered, struct loaded *out, struct complai
 	normal_tree(gathered, complaints);
 	if (compile_bind(&compile) == 0 && compile_head(&compile, &parts) == 0)
 		result = compile_write(&compile, &parts, out);
+	if (result == 0 && look)
+		look(compile.config, complaints);
 	text_free(&parts);
 	text_free(&compile.tree);
 	if (compile.secrets.at)

@@ -94,6 +94,7 @@ struct service_settings {
 	struct sy_rate max_packet_rate_per_source; /* UDP */
 	uint32_t minimum_up;              /* servers; with fewer: sorry pool, or refuse */
 	bool idle_given;                  /* idle_timeout was written: UDP's own is shorter */
+	bool outbound_snat;               /* servers' own connections leave from the service's address */
 	bool optional;                    /* no server up: shown as unused, not as broken */
 	bool enabled;
 };
@@ -219,6 +220,8 @@ struct global_settings {
 	bool log_connections;     /* one line at the end of each */
 	uint32_t worker_connections; /* of one worker, at most */
 	uint32_t worker_handshakes; /* TLS handshakes of clients under way, the same */
+	bool manage_routing;
+	uint32_t routing_table;   /* and mark */
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct console_settings console;
 	struct notify_settings notify;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "conf/lint.h"
+#include "conf/routes.h"
 
 /* Where a setting was made, or the service when it was not. */
 static const struct node *
@@ -348,6 +349,8 @@ bind_check(struct binder *binder)
 					"pool %s is not used by any virtual-service",
 					config->pools[i].name);
 	/* Only the loader has no board, and somebody who listens. */
-	if (!binder->board && binder->complaints->errors == 0)
-		lint(binder);
+	if (binder->board || binder->complaints->errors > 0)
+		return;
+	check_routes(binder);
+	lint(binder);
 }

@@ -39,6 +39,13 @@ const struct sy_row main_rows[] = {
 	       .doc = "Logs one line at the end of each connection."),
 	SY_ROW(struct main_conf, pid_file, "pid-file", .doc = "The master writes its process id "
 							      "there."),
+	SY_ROW(struct main_conf, global.manage_routing, "manage-routing", .preset = "off",
+	       .doc = "on: the routes and packet rules that snat off and outbound-snat need on this "
+		      "machine are made, kept and removed by Steelyard; see TRANSPARENCY."),
+	SY_ROW(struct main_conf, global.routing_table, "routing-table", .min = 1, .max = 0x7fffffff,
+	       .preset = "21337",
+	       .doc = "Number of the routing table that manage-routing uses, and of the mark of the "
+		      "packets for it: one that nobody else on this machine uses."),
 	SY_ROW(struct main_conf, global.shutdown_timeout, "shutdown-timeout", .max = 30 * SY_DAY,
 	       .preset = "0", .doc = "A graceful stop waits so long for connections to end, then "
 				     "resets "
@@ -254,6 +261,9 @@ const struct sy_row service_rows[] = {
 		.doc = "Tells the server the client's address with a PROXY header, version 1 or "
 		       "2. console: for the service in front of Steelyard's own console, which "
 		       "believes nobody else."),
+	SERVICE(outbound_snat, "outbound-snat", .preset = "off",
+		.doc = "on: what the servers connect to by themselves, with this machine as their way, "
+		       "sees the service's address instead of theirs. It needs manage-routing on."),
 	SERVICE(role, "role", .words = lint_roles, .preset = "none",
 		.doc = "What the service is for, so that settings that do not suit it are found when the "
 		       "file is loaded; traffic is not touched by it."),

@@ -30,7 +30,8 @@ generation_problem(const struct gen_head *head, size_t len)
 		return "it has too many modules";
 	parts = sizeof(*head) + (uint64_t)head->n_listeners * sizeof(struct gen_listener) +
 		(uint64_t)head->n_modules * sizeof(struct gen_module) +
-		(uint64_t)head->n_cells * sizeof(uint64_t);
+		(uint64_t)head->n_cells * sizeof(uint64_t) +
+		(uint64_t)head->n_routes * sizeof(struct gen_route);
 	if (head->tree_offset != parts || parts > len || head->tree_len != len - parts)
 		return "its parts do not fit";
 	if (head->workers == 0 || head->workers > BOARD_WORKERS || head->slots < head->workers ||
@@ -72,8 +73,14 @@ generation_cells(const struct gen_head *head)
 	return (const uint64_t *)(const void *)(generation_modules(head) + head->n_modules);
 }
 
+const struct gen_route *
+generation_routes(const struct gen_head *head)
+{
+	return (const struct gen_route *)(const void *)(generation_cells(head) + head->n_cells);
+}
+
 _Static_assert(sizeof(struct gen_head) % 8 == 0 && sizeof(struct gen_listener) % 8 == 0 &&
-	       sizeof(struct gen_module) % 8 == 0, "all parts are aligned for the numbers in them");
+	       sizeof(struct gen_module) % 8 == 0 && sizeof(struct gen_route) % 8 == 0, "all parts are aligned for the numbers in them");
 
 /* ---- binding ---- */
 
@@ -118,17 +125,30 @@ generation_bind_tree(struct generation *generation, const struct gen_head *head,
 }
 
 struct generation *
-generation_bind(uint64_t number, int generation_fd, int secrets_fd, const int *module_fds,
-		unsigned n_modules, struct board *board, struct sy_err *err)
+generation_map(uint64_t number, int generation_fd, struct sy_err *err)
 {
 	struct generation *generation = must_alloc(sizeof(*generation));
-	const struct gen_head *head;
 
 	*generation = (struct generation){ .number = number, .arena = arena_new() };
 	link_init(&generation->link);
 	generation->map = memfd_map(generation_fd, 0, &generation->map_len, err);
-	head = generation->map ? generation_head(generation->map, generation->map_len, err) : NULL;
-	if (head && head->n_modules != n_modules) {
+	if (generation->map && generation_head(generation->map, generation->map_len, err))
+		return generation;
+	generation_free(generation);
+	return NULL;
+}
+
+struct generation *
+generation_bind(uint64_t number, int generation_fd, int secrets_fd, const int *module_fds,
+		unsigned n_modules, struct board *board, struct sy_err *err)
+{
+	struct generation *generation = generation_map(number, generation_fd, err);
+	const struct gen_head *head;
+
+	if (!generation)
+		return NULL;
+	head = generation->map;
+	if (head->n_modules != n_modules) {
 		sy_fail(err, "the generation has %u modules, and %u came with it", head->n_modules,
 			n_modules);
 		head = NULL;

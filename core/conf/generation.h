@@ -1,8 +1,9 @@
 /* A generation: one accepted configuration, compiled by the loader into a sealed memfd.
  *
- *	gen_head | gen_listener[] | gen_module[] | cell ids (sorted) | flattened tree
+ *	gen_head | gen_listener[] | gen_module[] | cell ids (sorted) | gen_route[] | flattened tree
  *
- * The head holds all that the master needs, in plain fields, so that the master parses nothing. The
+ * The head holds all that the master needs, in plain fields, so that the master parses nothing; and so
+ * the routes for the role that sets them up. The
  * secrets memfd holds the contents of secret files; the tree names them by offset and length. */
 #ifndef CONF_GENERATION_H
 #define CONF_GENERATION_H
@@ -35,6 +36,9 @@ struct gen_head {
 	uint32_t n_listeners, n_modules, n_cells;
 	uint32_t transparent;     /* some service has snat off: workers keep CAP_NET_RAW */
 	uint32_t icmp;            /* some monitor is icmp: the checker keeps CAP_NET_RAW */
+	uint32_t manage_routing;  /* the role `routing` is wanted */
+	uint32_t routing_table;   /* and the number that it uses */
+	uint32_t n_routes, zero;
 	uint32_t services, servers; /* for the log line */
 	uint64_t tree_offset, tree_len;
 	uint64_t hash;            /* of the tree: equal means nothing changed */
@@ -53,6 +57,14 @@ struct gen_module {
 	uint32_t kind;
 	char name[60];
 	uint64_t hash;            /* of the file's content */
+};
+
+/* A server, by its address, whose packets this machine treats in another way than its routes say. */
+struct gen_route {
+	struct sy_addr server;    /* port: one to ask it on */
+	struct sy_addr source;    /* its own connections leave from here; SY_NO_ADDR: from its own address */
+	uint32_t transparent;     /* its answers have the addresses of clients, and are for us */
+	uint32_t age;             /* 0; scratch of the role */
 };
 
 /* What a child holds. Reference-counted by exchanges; freed when retired and the last one ended. */
@@ -90,8 +102,10 @@ struct loaded {
 	uint32_t n_modules;
 	uint32_t services, servers;
 };
-int generation_compile(struct gathered *gathered, struct loaded *out,
-		       struct complaints *complaints);
+/* `look`, or NULL, sees a configuration without errors, and may complain mildly. */
+int generation_compile(struct gathered *gathered,
+		       void (*look)(const struct config *config, struct complaints *complaints),
+		       struct loaded *out, struct complaints *complaints);
 /* After compile, well or not: the tree with defaults, for -T. */
 const struct node *gathered_tree(const struct gathered *gathered);
 /* Also closes the modules' descriptors. */
@@ -101,11 +115,14 @@ void gathered_free(struct gathered *gathered);
 struct generation *generation_bind(uint64_t number, int generation_fd, int secrets_fd,
 				   const int *module_fds, unsigned n_modules, struct board *board,
 				   struct sy_err *err);
+/* The same without binding: for a role that reads the head and plain parts only. config stays NULL. */
+struct generation *generation_map(uint64_t number, int generation_fd, struct sy_err *err);
 void generation_free(struct generation *generation);
 /* Master, anyone: the head of a mapped generation, checked. NULL with err. */
 const struct gen_head *generation_head(const void *map, size_t len, struct sy_err *err);
 const struct gen_listener *generation_listeners(const struct gen_head *head);
 const struct gen_module *generation_modules(const struct gen_head *head);
 const uint64_t *generation_cells(const struct gen_head *head);
+const struct gen_route *generation_routes(const struct gen_head *head);
 
 #endif

@@ -177,6 +177,7 @@ const struct command ctl_commands[] = {
 	{ "plan", "FILE", "what a reload with that file would change", ctl_plan, 1, 1 },
 	{ "confirm", "", "the configuration that is on trial stays", ctl_confirm, 0, 0 },
 	{ "explain", "SERVICE", "where a client would go, and why; --client --pool", show_explain, 1, 1 },
+	{ "preflight", "", "is this machine's routing as snat off needs it; --client", show_preflight, 0, 0 },
 	{ "show", "config", "the configuration in use, with file and line", show_config, 1, 1 },
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },

@@ -14,6 +14,7 @@ int show_generations(struct ctl *ctl);
 int show_checks(struct ctl *ctl);
 int show_events(struct ctl *ctl);
 int show_explain(struct ctl *ctl);
+int show_preflight(struct ctl *ctl);
 int show_config(struct ctl *ctl);
 
 #endif

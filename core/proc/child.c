@@ -149,6 +149,8 @@ child_drop_privileges(struct child *child, const struct gen_head *head, struct s
 		keep = KEEP_NET_RAW | KEEP_NET_BIND;
 	if (child->row == ROW_CHECKER && head->icmp)
 		keep = KEEP_NET_RAW;
+	if (child->row == ROW_ROUTING)
+		keep = KEEP_NET_ADMIN;
 	if (privileges_drop(head->uid, head->gid, keep, err) != 0)
 		return -1;
 	child->core->dropped = true;
@@ -187,9 +189,11 @@ child_bind(struct child *child, const struct control_message *message, struct sy
 	must(message->n_fds >= first_module);
 	if (child_look_at_head(child, message->fds[0], err) != 0)
 		return NULL;
-	generation = generation_bind(message->record.generation, message->fds[0],
-	                             secrets ? message->fds[1] : -1, message->fds + first_module,
-	                             message->n_fds - first_module, child->board, err);
+	generation = child->ops->plain
+		? generation_map(message->record.generation, message->fds[0], err)
+		: generation_bind(message->record.generation, message->fds[0],
+		                  secrets ? message->fds[1] : -1, message->fds + first_module,
+		                  message->n_fds - first_module, child->board, err);
 	if (!generation)
 		return NULL;
 	link_init(&generation->link);
@@ -354,8 +358,8 @@ child_orphaned(struct child *child)
 	outbox_close(&core->outbox);
 	core->gone = true;
 	log_warn("the master is gone: finishing");
-	child_stop(child, true,
-	           child->current ? child->current->config->global.shutdown_timeout.ms : 1);
+	child_stop(child, true, child->current && child->current->config
+	                        ? child->current->config->global.shutdown_timeout.ms : 1);
 }
 
 static void
@@ -399,6 +403,13 @@ child_beat(struct ev_loop *loop, struct ev_timer *timer, int events)
 
 /* From start to end. */
 
+static unsigned
+child_row(const char *role)
+{
+	return strcmp(role, "checker") == 0 ? ROW_CHECKER
+	     : strcmp(role, "routing") == 0 ? ROW_ROUTING : ROW_CONSOLE;
+}
+
 /* The title is argv[0]; the C library keeps it as the program's name. */
 static void
 child_who_am_i(struct child *child)
@@ -414,7 +425,7 @@ child_who_am_i(struct child *child)
 		child->row = ROW_WORKER + child->index;
 	} else {
 		child->index = 0;
-		child->row = strcmp(child->ops->role, "checker") == 0 ? ROW_CHECKER : ROW_CONSOLE;
+		child->row = child_row(child->ops->role);
 	}
 }
 

@@ -1,4 +1,4 @@
-/* What worker, checker and console have in common: the control socket, the board, the heartbeat, the
+/* What worker, checker, console and routing have in common: the control socket, the board, the heartbeat, the
  * log, and the life of generations. The role only says what is its own. */
 #ifndef PROC_CHILD_H
 #define PROC_CHILD_H
@@ -14,6 +14,8 @@ struct child;
 
 struct child_ops {
 	const char *role;
+	/* Generations are mapped, not bound: no settings, no modules; generation->config is NULL. */
+	bool plain;
 	/* A generation was bound; make what the role needs of it (generation->run). It is not in use yet.
 	 * -1 with err refuses it, and with it the whole reload. */
 	int (*prepare)(struct child *child, struct generation *generation, struct sy_err *err);
@@ -28,7 +30,8 @@ struct child_ops {
 	 * which tells the address that a listener really has (id, text). The role may take descriptors from
 	 * message->fds by setting them to -1; the rest is closed. */
 	void (*message)(struct child *child, struct control_message *message);
-	/* Finish and call child_exit when done. Not graceful: at once. NULL: child_exit at once. */
+	/* Finish and call child_exit when done. Not graceful: at once. NULL: child_exit at once. For a
+	 * role without connections graceful means that a successor goes on with what it leaves. */
 	void (*stop)(struct child *child, bool graceful, uint64_t grace_ms);
 	/* Once a second, before the heartbeat is written, from the first SWITCH on. Optional. */
 	void (*beat)(struct child *child);

@@ -8,7 +8,7 @@
  *           master -> child  LISTEN for new sockets, SWITCH, UNLISTEN for old ones; or FORGET
  *           child -> master  RELEASED when the last exchange of an old generation has ended
  * Health:   checker -> master -> workers, console  CHANGED; worker -> master -> checker SUSPECT
- * Console:  console -> master COMMAND, answered by DONE; console -> master -> workers, checker ASK,
+ * Console:  console -> master COMMAND, answered by DONE; console -> master -> the others ASK,
  *           answered by ANSWER from each, forwarded to the console, closed by DONE when all have. */
 #ifndef PROC_CONTROL_H
 #define PROC_CONTROL_H
@@ -69,6 +69,8 @@ enum control_ask {
 	ASK_CLEAR_CONNECTIONS,    /* close what matches (same text), with the reason "closed by the operator" */
 	ASK_MEMORY,               /* JSON object: what is held, by kind */
 	ASK_CHECK_NOW,            /* checker: text: seat cell, or empty for all */
+	ASK_ROUTES,               /* routing: text: a client's address, or empty; a JSON array of what servers
+	                             answered to it */
 };
 
 struct control_record {

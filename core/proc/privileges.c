@@ -25,7 +25,8 @@ static unsigned
 privileges_mask(unsigned keep)
 {
 	return (keep & KEEP_NET_RAW ? 1u << CAP_NET_RAW : 0) |
-	       (keep & KEEP_NET_BIND ? 1u << CAP_NET_BIND_SERVICE : 0);
+	       (keep & KEEP_NET_BIND ? 1u << CAP_NET_BIND_SERVICE : 0) |
+	       (keep & KEEP_NET_ADMIN ? 1u << CAP_NET_ADMIN : 0);
 }
 
 /* capset(2) directly: libcap would be one more library for one call. */

@@ -43,6 +43,8 @@ void api_live(struct request *request);
 /* console_history.c */
 void api_history(struct request *request);
 void api_history_services(struct request *request);
+/* api_preflight.c */
+void api_preflight(struct request *request);
 /* api_metrics.c */
 void api_metrics(struct request *request);
 /* api_effect.c */

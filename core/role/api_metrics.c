@@ -514,6 +514,8 @@ metrics_processes(struct metrics *metrics)
 				continue;
 			if (row == ROW_CONSOLE)
 				snprintf(name, sizeof(name), "console");
+			else if (row == ROW_ROUTING)
+				snprintf(name, sizeof(name), "routing");
 			else if (row >= ROW_WORKER)
 				snprintf(name, sizeof(name), "worker-%u", row - ROW_WORKER);
 			text_printf(&metrics->out, "%s{process=\"%s\"} %s\n", metric->name, name,

@@ -10,7 +10,8 @@
 static const char *
 process_role(unsigned row)
 {
-	return row == ROW_CHECKER ? "checker" : row == ROW_CONSOLE ? "console" : "worker";
+	return row == ROW_CHECKER ? "checker" : row == ROW_CONSOLE ? "console"
+	     : row == ROW_ROUTING ? "routing" : "worker";
 }
 
 /* Resident set in KiB, what is shared included: more is not told of processes that are not ours to

@@ -446,6 +446,7 @@ checker_message(struct child *child, struct control_message *message)
 			checker_memory(checker, message);
 			return;
 		case ASK_CONNECTIONS:
+		case ASK_ROUTES:
 		case ASK_CLEAR_CONNECTIONS:
 			text_puts(&nothing, "[]");
 			checker_reply(checker, message, &nothing);

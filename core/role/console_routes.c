@@ -57,6 +57,8 @@ const struct route console_routes[] = {
 	{ "GET", "/v1/events", ACCESS_LOOK, api_events, "what changed; limit=" },
 	{ "GET", "/v1/config", ACCESS_LOOK, api_config, "the configuration in use, normalised" },
 	{ "GET", "/v1/explain", ACCESS_LOOK, api_explain, "service= client=: the real pick, with reasons" },
+	{ "GET", "/v1/preflight", ACCESS_LOOK, api_preflight,
+	  "what of this machine's routing is not as snat off needs it; client=" },
 	{ "GET", "/v1/memory", ACCESS_LOOK, api_memory, "what the workers hold" },
 	{ "POST", "/v1/reload", ACCESS_OPERATE, api_reload, "{confirm: 5m}: reads the configuration anew; on trial, if so said" },
 	{ "POST", "/v1/confirm", ACCESS_OPERATE, api_confirm, "what is on trial stays" },

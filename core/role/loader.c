@@ -14,6 +14,7 @@
 #include "proc/control.h"
 #include "proc/privileges.h"
 #include "proc/spawn.h"
+#include "role/preflight.h"
 #include "role/roles.h"
 
 struct load {
@@ -21,6 +22,23 @@ struct load {
 	struct loaded loaded;
 	struct complaints complaints;
 };
+
+/* Where Steelyard sets up the routing, it says at once what it cannot do itself. */
+static void
+loader_found(void *context, const struct finding *finding)
+{
+	complain_mildly(context, finding->at, "virtual-service %s: %s", finding->service->name,
+			finding->words);
+}
+
+static void
+loader_look(const struct config *config, struct complaints *complaints)
+{
+	const struct preflight ask = { .config = config, .say = loader_found, .context = complaints };
+
+	if (config->global.manage_routing)
+		preflight(&ask);
+}
 
 static int
 loader_load(struct load *load, const char *path, const char *module_dir)
@@ -35,7 +53,7 @@ loader_load(struct load *load, const char *path, const char *module_dir)
 			 path, err.text);
 		return -1;
 	}
-	return generation_compile(load->gathered, &load->loaded, &load->complaints);
+	return generation_compile(load->gathered, loader_look, &load->loaded, &load->complaints);
 }
 
 /* The master reads; when its socket is full it will read soon. */

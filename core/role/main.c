@@ -20,6 +20,7 @@ static const struct role roles[] = {
 	{ "worker", worker_main },
 	{ "checker", checker_main },
 	{ "console", console_main },
+	{ "routing", routing_main },
 	{ "upgrade", upgrade_main },
 };
 

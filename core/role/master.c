@@ -82,7 +82,8 @@ master_pid_file(struct master *master, const char *path)
 		close(fd);
 }
 
-/* What a surplus worker serves has been dealt to others before; its connections may take their time. */
+/* What a surplus worker serves has been dealt to others before; its connections may take their time.
+ * Routing takes away what it made. */
 void
 master_staff(struct master *master)
 {
@@ -91,7 +92,7 @@ master_staff(struct master *master)
 			supervise_start(process);
 		else if (!process->wanted && process->state != PROCESS_NONE &&
 		         process->state != PROCESS_LEAVING)
-			supervise_leave(process, true, 0);
+			supervise_leave(process, process_is_worker(process), 0);
 	}
 }
 
@@ -101,7 +102,8 @@ master_replace(struct process *process)
 	if (!process->outdated || !process_alive(process) || process->state == PROCESS_LEAVING)
 		return;
 	log_info("%s is replaced", process->name);
-	supervise_leave(process, false, 0);
+	/* Traffic goes by what routing made: the next one takes that over. */
+	supervise_leave(process, process->row == ROW_ROUTING, MASTER_STOP_MS);
 }
 
 void
@@ -110,9 +112,11 @@ master_apply(struct master *master, const struct gen_head *head)
 	master_limits(master, head);
 	lanes_set(master, head->workers);
 	listeners_settle(master);
+	master->processes[ROW_ROUTING].wanted = head->manage_routing;
 	master_staff(master);
 	/* Health stays on the board meanwhile. */
 	master_replace(&master->processes[ROW_CHECKER]);
+	master_replace(&master->processes[ROW_ROUTING]);
 	if (master->phase == MASTER_RUNNING)
 		master_pid_file(master, head->pid_path);
 }

@@ -226,7 +226,7 @@ void master_stop(struct master *master, bool graceful);
 void master_look(struct master *master);
 /* Starts who is wanted and not there; lets go who is there and not wanted. */
 void master_staff(struct master *master);
-/* Checker or console, if it is outdated. There is one place for each: the successor comes when the old
+/* Checker, routing or console, if it is outdated. There is one place for each: the successor comes when the old
  * one has left. */
 void master_replace(struct process *process);
 /* A generation is in use: limits, listeners, number of workers, pid file. */

@@ -225,6 +225,8 @@ console_concerns(const struct process *process, uint64_t ask)
 		return process_is_worker(process);
 	case ASK_CHECK_NOW:
 		return process->row == ROW_CHECKER;
+	case ASK_ROUTES:
+		return process->row == ROW_ROUTING;
 	case ASK_MEMORY:
 		return process_is_worker(process) || process->row == ROW_CHECKER;
 	default:

@@ -175,6 +175,7 @@ epoch_send(struct process *process, struct epoch *epoch)
 {
 	bool speaks_tls = process_is_worker(process) || process->row == ROW_CHECKER;
 	bool secrets = epoch->secrets && speaks_tls;
+	bool binds = process->row != ROW_ROUTING; /* which reads plain parts, and runs no module */
 	struct control_record record = {
 		.type = CONTROL_GENERATION,
 		.flags = secrets ? CONTROL_SECRETS : 0,
@@ -184,7 +185,7 @@ epoch_send(struct process *process, struct epoch *epoch)
 	unsigned n = 0;
 
 	must(epoch->open);
-	for (unsigned i = 0; i < epoch->n_fds; i++)
+	for (unsigned i = 0; i < (binds ? epoch->n_fds : 1); i++)
 		if (i != 1 || !epoch->secrets || secrets)
 			fds[n++] = epoch->fds[i];
 	epoch_hold(process, epoch);

@@ -12,13 +12,15 @@
 static const uint32_t records_all = BIT(CONTROL_READY) | BIT(CONTROL_BOUND) | BIT(CONTROL_RELEASED);
 static const uint32_t records_worker = BIT(CONTROL_SUSPECT) | BIT(CONTROL_ANSWER);
 static const uint32_t records_checker = BIT(CONTROL_CHANGED) | BIT(CONTROL_ANSWER);
+static const uint32_t records_routing = BIT(CONTROL_ANSWER);
 static const uint32_t records_console = BIT(CONTROL_COMMAND) | BIT(CONTROL_ASK);
 
 static bool
 records_allowed(const struct process *process, unsigned type)
 {
 	uint32_t more = process_is_worker(process)         ? records_worker
-	                : process->row == ROW_CHECKER ? records_checker : records_console;
+	                : process->row == ROW_CHECKER ? records_checker
+	                : process->row == ROW_ROUTING ? records_routing : records_console;
 
 	return type < 32 && (records_all | more) & BIT(type);
 }

@@ -263,7 +263,7 @@ reload_outdate(struct master *master, const struct epoch *next)
 		bool lacks = process_is_worker(process) ? next->head->transparent && !process->transparent
 		                                        : next->head->icmp && !process->icmp;
 
-		if (geteuid() != 0 || !lacks || process->row == ROW_CONSOLE || !reload_concerns(process))
+		if (geteuid() != 0 || !lacks || process->row == ROW_CONSOLE || process->row == ROW_ROUTING || !reload_concerns(process))
 			continue;
 		log_info("%s has given up a right that generation %" PRIu64 " needs: it will be replaced",
 		         process->name, next->number);

@@ -19,5 +19,6 @@ int upgrade_main(int argc, char **argv); /* looks at what it would take over; se
 int worker_main(int argc, char **argv);
 int checker_main(int argc, char **argv);
 int console_main(int argc, char **argv);
+int routing_main(int argc, char **argv);
 
 #endif

@@ -56,7 +56,7 @@ supervise_init(struct master *master)
 			snprintf(process->name, sizeof(process->name), "worker %u", process->index);
 		else
 			snprintf(process->name, sizeof(process->name), "%s",
-			         row == ROW_CHECKER ? "checker" : "console");
+			         row == ROW_CHECKER ? "checker" : row == ROW_CONSOLE ? "console" : "routing");
 	}
 }
 

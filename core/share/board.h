@@ -36,6 +36,7 @@ enum board_row {
 	ROW_FOLDED,               /* what the dead have counted; written by the master */
 	ROW_CHECKER,
 	ROW_CONSOLE,
+	ROW_ROUTING,
 	ROW_WORKER,               /* the first of BOARD_WORKERS */
 	BOARD_ROWS = ROW_WORKER + BOARD_WORKERS,
 };
