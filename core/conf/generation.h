@@ -64,7 +64,7 @@ struct gen_route {
 	struct sy_addr server;    /* port: one to ask it on */
 	struct sy_addr source;    /* its own connections leave from here; SY_NO_ADDR: from its own address */
 	uint32_t transparent;     /* its answers have the addresses of clients, and are for us */
-	uint32_t age;             /* 0; scratch of the role */
+	uint32_t zero;
 };
 
 /* What a child holds. Reference-counted by exchanges; freed when retired and the last one ended. */

@@ -65,6 +65,13 @@ look_sysctl_most(const char *path, const char *interface)
 	return all > own ? all : own;
 }
 
+/* For examples (RFC 5737, RFC 3849), so nobody's. */
+static void
+look_anybody(unsigned family, struct sy_addr *out)
+{
+	addr_parse(family == SY_IPV4 ? "192.0.2.1" : "2001:db8::1", out);
+}
+
 static struct sy_addr
 look_client(const struct look *look, unsigned family)
 {
@@ -72,8 +79,7 @@ look_client(const struct look *look, unsigned family)
 
 	if (look->preflight->client.family == family)
 		return look->preflight->client;
-	/* For examples (RFC 5737, RFC 3849), so nobody's. */
-	addr_parse(family == SY_IPV4 ? "192.0.2.1" : "2001:db8::1", &anybody);
+	look_anybody(family, &anybody);
 	return anybody;
 }
 
@@ -277,11 +283,12 @@ look_at_forwarding(struct look *look, const struct service *service, const struc
 static void
 look_at_redirects(struct look *look, const struct service *service, const struct server *server)
 {
-	struct sy_addr anybody = look_client(look, SY_IPV4);
 	struct rtnetlink_way out, in;
+	struct sy_addr anybody;
 	char name[IF_NAMESIZE];
 	struct sy_err err;
 
+	look_anybody(SY_IPV4, &anybody);
 	if (server->addr.family != SY_IPV4 || rtnetlink_ask(&anybody, NULL, 0, 0, &out, &err) != 0 ||
 	    rtnetlink_ask(&server->addr, NULL, 0, 0, &in, &err) != 0 || out.error || in.error ||
 	    in.local || out.interface != in.interface)

@@ -26,49 +26,51 @@ routing_head(const struct generation *generation)
 }
 
 static int
-routing_order(const struct gen_route *a, const struct gen_route *b)
-{
-	int order = (int)a->server.family - (int)b->server.family;
-
-	return order ? order : memcmp(a->server.ip, b->server.ip, sizeof(a->server.ip));
-}
-
-static int
-routing_sort(const void *a, const void *b)
+routing_order(const void *a, const void *b)
 {
 	const struct gen_route *x = a, *y = b;
-	int order = routing_order(x, y);
+	int order = (int)x->server.family - (int)y->server.family;
 
-	return order ? order : x->age < y->age ? -1 : x->age > y->age;
+	return order ? order : memcmp(x->server.ip, y->server.ip, sizeof(x->server.ip));
 }
 
+/* Of an old one only the answers count, to the connections that it still has. */
 static void
-routing_add(struct routing_plan *plan, const struct generation *generation)
+routing_add(struct routing_plan *plan, const struct generation *generation, bool newest)
 {
 	const struct gen_head *head = routing_head(generation);
-	size_t size = sizeof(*plan->routes);
+	const struct gen_route *routes = generation_routes(head);
 
-	if (head->n_routes == 0)
-		return;
-	plan->routes = must_realloc(plan->routes, (plan->n + head->n_routes) * size);
-	memcpy(plan->routes + plan->n, generation_routes(head), head->n_routes * size);
-	for (uint32_t i = 0; i < head->n_routes; i++)
-		plan->routes[plan->n++].age = (uint32_t)-generation->number;
+	if (newest)
+		plan->table = head->routing_table;
+	plan->routes = must_realloc(plan->routes, (plan->n + head->n_routes + 1) * sizeof(*routes));
+	for (uint32_t i = 0; i < head->n_routes; i++) {
+		if (!newest && !routes[i].transparent)
+			continue;
+		plan->routes[plan->n] = routes[i];
+		if (!newest)
+			plan->routes[plan->n].source = (struct sy_addr){ .family = SY_NO_ADDR };
+		plan->n++;
+	}
 }
 
-/* Of one server, the newest generation's word about its own connections counts. */
 static void
 routing_merge(struct routing_plan *plan)
 {
 	size_t kept = 0;
 
 	if (plan->n > 0)
-		qsort(plan->routes, plan->n, sizeof(*plan->routes), routing_sort);
+		qsort(plan->routes, plan->n, sizeof(*plan->routes), routing_order);
 	for (size_t i = 0; i < plan->n; i++) {
-		if (kept > 0 && routing_order(&plan->routes[kept - 1], &plan->routes[i]) == 0)
-			plan->routes[kept - 1].transparent |= plan->routes[i].transparent;
-		else
+		struct gen_route *last = kept ? &plan->routes[kept - 1] : NULL;
+
+		if (!last || routing_order(last, &plan->routes[i]) != 0) {
 			plan->routes[kept++] = plan->routes[i];
+			continue;
+		}
+		last->transparent |= plan->routes[i].transparent;
+		if (last->source.family == SY_NO_ADDR)
+			last->source = plan->routes[i].source;
 	}
 	plan->n = kept;
 }
@@ -77,20 +79,23 @@ routing_merge(struct routing_plan *plan)
 static void
 routing_plan(struct child *child, const struct generation *next, struct routing_plan *plan)
 {
-	uint64_t newest = next ? next->number : 0;
+	const struct generation *newest = next;
 
-	*plan = (struct routing_plan){ .table = next ? routing_head(next)->routing_table : 0 };
-	if (next)
-		routing_add(plan, next);
+	*plan = (struct routing_plan){ .table = 0 };
 	list_each(link, &child->generations) {
 		const struct generation *generation = container_of(link, struct generation, link);
 
-		if (generation->number > newest) {
-			newest = generation->number;
-			plan->table = routing_head(generation)->routing_table;
-		}
-		routing_add(plan, generation);
+		if (!newest || generation->number > newest->number)
+			newest = generation;
 	}
+	list_each(link, &child->generations) {
+		const struct generation *generation = container_of(link, struct generation, link);
+
+		if (generation != newest)
+			routing_add(plan, generation, false);
+	}
+	if (newest)
+		routing_add(plan, newest, true);
 	routing_merge(plan);
 }
 
