@@ -648,6 +648,36 @@ virtual-service v {
 	snat maybe;
 }
 --- steelyard.conf:4: snat maybe: on, off, or addresses of this machine without a port are expected
+=== servers that leave from a service's address, and nobody to do it
+POOL
+virtual-service v {
+	listen 127.0.0.1:0; REST
+	outbound-snat on;
+}
+--- steelyard.conf:4: outbound-snat needs manage-routing on, outside of all blocks
+=== servers that leave from two addresses
+manage-routing on;
+POOL
+virtual-service v { listen 127.0.0.1:0; REST outbound-snat on; }
+virtual-service w {
+	listen 127.0.0.2:0; REST
+	outbound-snat on;
+}
+--- steelyard.conf:6: outbound-snat: server s1 (127.0.0.1) is to leave from 127.0.0.2 here and from 127.0.0.1 in virtual-service v (steelyard.conf:3); it can have one of them
+--- steelyard.conf:6: outbound-snat: server s2 (127.0.0.2) is to leave from
+=== servers that leave from no address
+manage-routing on;
+POOL
+virtual-service v {
+	listen *:0; REST
+	outbound-snat on;
+}
+--- steelyard.conf:5: outbound-snat: virtual-service v listens on no IPv4 address of its own that server s1 could leave from
+--- steelyard.conf:5: outbound-snat: virtual-service v listens on no IPv4 address of its own that server s2 could leave from
+=== a routing table that is none
+manage-routing on;
+routing-table 0;
+--- steelyard.conf:2: routing-table 0
 === snat with a port
 POOL
 virtual-service v {

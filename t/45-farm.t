@@ -39,9 +39,8 @@ $net->cable('inside', 'lb', 'in', undef, '10.88.1.200/24');
 $net->cable('outside', 'lb', 'out', '203.0.113.1', '203.0.113.200/24');
 # A killed server's kernel says for each datagram that nobody is there; by default it says so once a second.
 $net->do("edge$_", 'sysctl -qw net.ipv4.icmp_ratelimit=0') for 1, 2;
-# Answers of the Edges have the clients' addresses: they are the balancer's all the same.
-$net->do('lb', 'ip rule add iif dmz lookup 100');
-$net->do('lb', 'ip route add local default dev lo table 100');
+# Answers of the Edges have the clients' addresses: manage-routing sees to that. The rest that they do is routed.
+$net->do('lb', 'sysctl -qw net.ipv4.ip_forward=1');
 
 my %servers = map { ("fe$_" => Farm::Server->new($dir, "fe$_", [["10.88.1.1$_", 'front-end']], wrap => [$net->in("fe$_")])) } 1, 2;
 for my $i (1, 2) {
@@ -57,6 +56,7 @@ my $quick = 'check-interval 1s; slow-start 0;';
 my $conf = <<"CONF";
 include $templates/*.conf;
 log-connections off;
+manage-routing on;
 deploy lync-fe-hlb { virtual-address 10.88.1.5; version 2010; pool-name fepool.lab.test; ca $dir/state/ca.pem; $front_ends $quick }
 deploy lync-edge-external {
 	access-address 203.0.113.10; access-edges { @{[ edges('access') ]} } access-name sip.lab.test;

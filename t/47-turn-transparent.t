@@ -40,11 +40,10 @@ for my $cable (['client', 'cl', '10.78.1'], ['server', 'sv', '10.78.2']) {
 	in_ns('middle', "ip link set to-$name up");
 	in_ns($where, "ip route add default via $net.1");
 }
-in_ns('middle', 'ip rule add iif to-sv lookup 100');
-in_ns('middle', 'ip route add local default dev lo table 100');
 
 $coturn = Turn::Server->new('one', host => '10.78.2.2', wrap => ['ip', 'netns', 'exec', $ns{server}]);
 my $sy = Steelyard->start(<<'CONF', wrap => ['ip', 'netns', 'exec', $ns{middle}]);
+manage-routing on;
 pool p { server one 10.78.2.2:3478; }
 virtual-service clear { listen 10.78.1.1:3478/udp 10.78.1.1:3478; protocol turn; pool p; snat off; monitor off; }
 virtual-service snat { listen 10.78.1.1:3479/udp; protocol turn; pool p; monitor off; }
