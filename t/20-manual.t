@@ -58,8 +58,9 @@ SKIP: {
 	my @pages = grep { -f } "$build/core/conf/steelyard.conf.5", "$src/core/role/steelyardd.8",
 		"$src/core/ctl/steelyardctl.1";
 	skip 'no mandoc here', 1 if system('command -v mandoc >/dev/null 2>&1') != 0;
-	my @said = grep { !/referenced manual not found|input text line longer than 80|outdated mandoc\.db|operating system explicitly/ }
-		split /\n/, `mandoc -T lint @pages 2>&1`;
+	# What it says of its own database comes on standard error, in the middle of a line.
+	my @said = grep { !/referenced manual not found|input text line longer than 80|operating system explicitly/ }
+		split /\n/, `mandoc -T lint @pages 2>/dev/null`;
 	is_deeply(\@said, [], 'mandoc has nothing to say');
 }
 
