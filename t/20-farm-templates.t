@@ -61,11 +61,15 @@ my $edge = sub { "server edge1 10.0.1.${_}1; server edge2 10.0.1.${_}2;" };
 my ($access, $webconf, $av, $inside) = map { $edge->() } 1 .. 4;
 my @cases = (
 	[ 'lync-fe-hlb', "virtual-address 10.0.0.5; front-ends { $fe }", [@hlb],
-		'version 2010;' => [@hlb, qw(5065 5069 5074)], 'version se;' => [@hlb], 'version 2013;' => [@hlb] ],
-	[ 'lync-fe-web-dnslb', "internal-address 10.0.0.5; front-ends { $fe }", [qw(80 443 8080 4443)] ],
+		'version 2010;' => [@hlb, qw(5065 5069 5074)], 'version se;' => [@hlb], 'version 2013;' => [@hlb],
+		"version 2010; external-certificate $pem; pool-name fepool.example.net;" => [@hlb, qw(5065 5069 5074)] ],
+	[ 'lync-fe-web-dnslb', "internal-address 10.0.0.5; front-ends { $fe }", [qw(80 443 8080 4443)],
+		"version 2010; external-certificate $pem; pool-name fepool.example.net;" => [qw(80 443 8080 4443)] ],
 	[ 'lync-director-hlb', "virtual-address 10.0.0.5; directors { $fe }", [qw(5061 444 443 4443 80 8080)],
-		'version 2010;' => [qw(5061 444 443 4443 80 8080 5060)] ],
-	[ 'lync-director-web-dnslb', "internal-address 10.0.0.5; directors { $fe }", [qw(80 443 8080 4443)] ],
+		'version 2010;' => [qw(5061 444 443 4443 80 8080 5060)],
+		"version 2010; external-certificate $pem; pool-name fepool.example.net;" => [qw(5061 444 443 4443 80 8080 5060)] ],
+	[ 'lync-director-web-dnslb', "internal-address 10.0.0.5; directors { $fe }", [qw(80 443 8080 4443)],
+		"external-certificate $pem; web-names web.example.net; pool-name fepool.example.net;" => [qw(80 443 8080 4443)] ],
 	[ 'lync-edge-ext-access', "access-address 10.0.0.5; access-edges { $access }", [qw(443 5061)],
 		'version 2013;' => [qw(443 5061 5269)], 'version 2015;' => [qw(443 5061 5269)],
 		'version se;' => [qw(443 5061)] ],
@@ -118,7 +122,8 @@ for my $case (@cases) {
 			my $dnslb = $s->{role} =~ /^web-/;
 			push @wrong, "$service: role" if $s->{role} eq 'none';
 			push @wrong, "$service: scheduler $s->{scheduler}" if $s->{scheduler} ne 'least-connections';
-			my $kept = $s->{role} =~ /^(reverse-proxy|office-web)$/ ? 'cookie' : $name eq 'exchange' && $s->{protocol} eq 'http' ? '' : 'source';
+			my $ends_here = $s->{role} eq 'web-external' && $extra =~ /external-certificate/;
+			my $kept = $s->{role} =~ /^(reverse-proxy|office-web)$/ || $ends_here ? 'cookie' : $name eq 'exchange' && $s->{protocol} eq 'http' ? '' : 'source';
 			push @wrong, "$service: persistence" if $kept ? ($s->{persistence} // '') !~ /^$kept\b/ || $s->{life}{refresh} ne 'on'
 				: ($s->{persistence} // 'off') ne 'off';
 			push @wrong, "$service: on-down" if !$udp && $s->{'on-down'} ne 'reset';
@@ -132,6 +137,10 @@ for my $case (@cases) {
 			push @wrong, "$service: UDP is checked on " . ($s->{monitors}[0]{port} // '')
 				if $udp && !$turn && $s->{role} =~ /^edge/ && ($s->{monitors}[0]{port} // '') ne '443';
 			push @wrong, "$service: SIP is not checked" if $dnslb && !grep { ($_->{port} // '') eq '5061' } @{ $s->{monitors} };
+			# Who stays for days must be let go when a server drains; media and meetings must not.
+			my $let_go = ($s->{role} eq 'sip' && !$udp) || $s->{role} eq 'web' || $ends_here || $service =~ /^(fe|director)-sip$|^edge-access-443$/;
+			push @wrong, "$service: drain-close $s->{'drain-close'}"
+				if $s->{role} !~ /^(reverse-proxy|office-web|exchange)$/ && $s->{'drain-close'} ne ($let_go ? '1m' : '0');
 			push @wrong, "$service: rise and fall" if grep { $_->{fall} != 3 || $_->{rise} != 2 } @{ $s->{monitors} };
 			next unless $lync{ $s->{role} };
 			push @wrong, "$service: idle-timeout $s->{'idle-timeout'}" if !$udp && $s->{'idle-timeout'} ne '30m';
