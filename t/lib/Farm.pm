@@ -43,6 +43,30 @@ sub wait_ready {
 	die "$what did not start:\n" . <$in>;
 }
 
+# Until each server is up wherever it is used, but for "SERVICE SERVER POOL" ....
+sub wait_all_up {
+	my ($sy, @but) = @_;
+	my %but = map { $_ => 1 } @but;
+	Steelyard::wait_for('all servers to be up', sub {
+		my @seats = map { my $s = $_; map { ["$s->{name} $_->{name} $_->{pool}", $_->{state}] } @{ $s->{servers} } } @{ $sy->api('GET', '/v1/services')->{services} };
+		!grep { $_->[1] ne 'up' && !$but{ $_->[0] } } @seats;
+	});
+}
+
+# All ports of a template, [PORT, ...], come to one server of a kind ("web": web1, web2), which the client is kept
+# with; and when that is gone, to the other. ask: a port to the name of the server behind it; stop: ends a server.
+sub replaced {
+	my ($what, $kind, $ask, $stop, @ports) = @_;
+	my %first = map { $_->[0] => $ask->(@$_) } @ports;
+	Test::More::like($first{ $_->[0] }, qr/^${kind}[12]$/, "$what: port $_->[0] carries traffic") for @ports;
+	Test::More::is($ask->(@$_), $first{ $_->[0] }, "$what: and the client is kept") for @ports;
+	my $gone = $first{ $ports[0][0] };
+	my ($other) = grep { $_ ne $gone } "${kind}1", "${kind}2";
+	$stop->($gone);
+	my $n = grep { my $port = $_; eval { Steelyard::wait_for('another server', sub { $ask->(@$port) eq $other }) } } @ports;
+	Test::More::is($n, scalar @ports, "$what: the other server takes over when $gone dies");
+}
+
 package Farm::Net;
 use strict;
 use warnings;

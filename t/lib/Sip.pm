@@ -124,11 +124,13 @@ sub run {
 }
 
 # Kamailio as registrar and redirect server: REGISTER is stored (with credentials for users that
-# begin with "secret"), INVITE to "moved" gets 302, OPTIONS to itself 200. Ports: tcp, udp, tls.
+# begin with "secret"), INVITE to "moved" gets 302, OPTIONS to itself 200. Ports: tcp, udp, tls. It can be given
+# a host, the ports on it, and a name that it tells in Server.
 sub kamailio {
 	my (%opt) = @_;
+	my $host = $opt{host} // '127.0.0.1';
 	my $dir = tempdir('kamailio-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-	my %port = (tcp => free_port('tcp'), udp => free_port('udp'), tls => free_port('tcp'));
+	my %port = $opt{port} ? %{ $opt{port} } : (tcp => free_port('tcp'), udp => free_port('udp'), tls => free_port('tcp'));
 	my $tls = $opt{certs} ? <<"TLS" : '';
 loadmodule "tls.so"
 modparam("tls", "private_key", "$opt{certs}/server.key")
@@ -148,10 +150,11 @@ tcp_connection_lifetime=3605
 tcp_accept_no_cl=no
 auto_aliases=no
 alias="example.com"
+@{[ $opt{name} ? qq{server_header="Server: $opt{name}"} : '' ]}
 @{[ $opt{certs} ? 'enable_tls=yes' : '' ]}
-listen=tcp:127.0.0.1:$port{tcp}
-listen=udp:127.0.0.1:$port{udp}
-@{[ $opt{certs} ? "listen=tls:127.0.0.1:$port{tls}" : '' ]}
+listen=tcp:$host:$port{tcp}
+listen=udp:$host:$port{udp}
+@{[ $opt{certs} ? "listen=tls:$host:$port{tls}" : '' ]}
 mpath="@{[ (glob '/usr/lib/*/kamailio/modules')[0] ]}/"
 loadmodule "sl.so"
 loadmodule "pv.so"
@@ -189,7 +192,7 @@ CFG
 	$run->{pid_file} = "$dir/pid";
 	Steelyard::wait_for('Kamailio', sub {
 		$run->alive or croak 'Kamailio ended: ' . $run->text;
-		IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port{tcp});
+		IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port{tcp});
 	});
 	return ($run, \%port);
 }
