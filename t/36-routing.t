@@ -106,10 +106,22 @@ $sy->wait_log(qr/somebody has removed nftables table inet steelyard-21337: it is
 Steelyard::wait_for('all to be there again', sub { ours() eq '10 10 1: 10.79.2.2' });
 is($held->again, '10.79.1.2 40501', 'what somebody took away is made again');
 
+my $worker = $sy->pid_of('routing');
+kill 'USR2', $sy->{pid};
+$sy->wait_log(qr/upgraded: version/);
+Steelyard::wait_for('another process for routing', sub { my $p = $sy->pid_of('routing'); $p && $p != $worker });
+Steelyard::wait_for('the first start of all', sub { !grep { !$_->{ready} } @{ $sy->processes } });
+is($held->again, '10.79.1.2 40501', 'an upgrade in place: connections do not notice');
+like(ours(), qr/^10 10 1: /, 'and nothing is there twice');
+
 kill 'KILL', $sy->{pid};
 Steelyard::wait_for('the end of the master', sub { !$sy->alive });
 like(ours(), qr/^10 10 1: /, 'the master is killed: connections that go on have what they need');
 undef $held;
+$sy = Steelyard->start("$pools$four", wrap => [$net->in('middle')]);
+is(join(' ', grep { $_ eq 'leftover' } map { $_->{name} } @{ $sy->api('GET', '/v1/preflight')->{findings} }), 'leftover',
+	'a start without manage-routing leaves them, and steelyardctl preflight tells');
+$sy->stop;
 $sy = Steelyard->start("$on$pools$four$six", wrap => [$net->in('middle')]);
 is(ours(), '11 11 1: 10.79.2.2 fd79:2::2', 'the next start leaves exactly one of each');
 is(Routing::ask($net, 'client', $_, '10.79.1.1', 7000, '10.79.1.2', 40407), '10.79.1.2 40407', "$_ works") for qw(tcp udp);
@@ -126,4 +138,10 @@ is(Routing::ask($net, 'client', 'tcp', '10.79.1.1', 7000, '10.79.1.2', 40408), '
 is($sy->stop, 0, 'a stop');
 is(ours(), '00 00 0: ', 'leaves nothing');
 is(all_of_others(), $before, 'and all of others as it was');
+
+# Where it may not, it says so, and does not start.
+$sy = Steelyard->start("$on$pools$four", fail => 1, wrap => [$net->in('middle'), 'setpriv', '--bounding-set', '-net_admin']);
+isnt($sy->{status}, 0, 'without CAP_NET_ADMIN there is no start');
+like($sy->log_text, qr/routing .*cannot use generation 1: .*capabilities/, 'and the log says why') or diag $sy->log_text;
+is(ours(), '00 00 0: ', 'nothing is left of it');
 done_testing;

@@ -73,7 +73,7 @@ privileges_drop(uid_t uid, gid_t gid, unsigned keep, struct sy_err *err)
 		goto failed;
 	if (what = "user", setresuid(uid, uid, uid) != 0)
 		goto failed;
-	if (what = "capabilities", privileges_set(mask) != 0)
+	if (what = "capabilities; was it started without one that it is to keep?", privileges_set(mask) != 0)
 		goto failed;
 	if (what = "no new privileges", prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		goto failed;

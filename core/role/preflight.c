@@ -334,6 +334,26 @@ look_at_addresses(struct look *look, const struct service *service)
 
 /* ---- all of it ---- */
 
+/* Of an instance that was killed, while manage-routing is off now. */
+static void
+look_at_leftovers(struct look *look, const struct service *service)
+{
+	uint32_t table = look->preflight->config->global.routing_table;
+	struct rtnetlink_way way;
+	struct sy_addr anybody;
+	struct sy_err err;
+
+	for (unsigned family = SY_IPV4; family <= SY_IPV6; family += SY_IPV6 - SY_IPV4) {
+		look_anybody(family, &anybody);
+		if (rtnetlink_ask(&anybody, NULL, 0, table, &way, &err) != 0 || way.error || !way.local)
+			continue;
+		look_say(look, service, "snat", "leftover",
+		         "an instance that was killed left routes and rules (table and mark %u, nftables table "
+		         "inet steelyard-%u): a reload with manage-routing on takes them over, and the next one "
+		         "with off removes them", table, table);
+	}
+}
+
 static void
 look_at_service(struct look *look, const struct service *service)
 {
@@ -362,6 +382,8 @@ preflight(const struct preflight *ask)
 	for (uint32_t i = 0; i < config->n_services; i++)
 		if (config->services[i].settings.enabled)
 			look_at_service(&look, &config->services[i]);
+	if (ask->in_use && !look.mark && config->n_services)
+		look_at_leftovers(&look, &config->services[0]);
 	if (look.interfaces)
 		freeifaddrs(look.interfaces);
 	arena_free(look.arena);
