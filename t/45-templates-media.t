@@ -12,7 +12,7 @@ use Sip qw(request kamailio);
 use Steelyard;
 use Test::More;
 use Turn;
-use Way qw(dial);
+use Way qw(dial hear);
 
 plan skip_all => 'needs root for the ports of the services' if $> != 0;
 plan skip_all => 'needs Kamailio and coturn' if system('command -v kamailio turnserver turnutils_uclient >/dev/null 2>&1');
@@ -36,7 +36,7 @@ sub servers { my $kind = shift; join ' ', map { "server $kind$_ $host{qq{$kind$_
 my $quick = 'check-interval 1s; slow-start 0;';
 my $sy = Steelyard->start(<<"CONF");
 include @{[ Steelyard::src_dir() ]}/conf.d/templates/*.conf;
-deploy sip-farm { virtual-address $vip{sip}; sip-servers { @{[ servers('sip') ]} } $quick }
+deploy sip-farm { virtual-address $vip{sip}; sip-servers { @{[ servers('sip') ]} } $quick drain-close 1s; }
 deploy turn-farm { virtual-address $vip{turn}; turn-servers { @{[ servers('turn') ]} } $quick snat on; also { lint snat off; } }
 CONF
 Farm::wait_all_up($sy);
@@ -56,6 +56,19 @@ sub sip {
 		last if $got;
 	}
 	return $got =~ m{^SIP/2\.0 200 .*^Server: (\w+)}ms ? $1 : $got || 'nothing';
+}
+# A drain ends, although phones stay for days: who is silent is let go, and registers at another server.
+{
+	my $phone = dial(5060, address => $vip{sip});
+	my $ask = sub { syswrite $_[0], request('REGISTER', more => "Contact: <sip:a\@192.0.2.1>\r\n"); hear($_[0], qr/\r\n\r\n\z/) =~ /^Server: (\w+)/m ? $1 : 'nobody' };
+	my $on = $ask->($phone);
+	$sy->ctl('drain', $on);
+	is(Way::ending($phone), 'end', "SIP farm: $on drains, and a phone that says nothing is let go in order");
+	$sy->api('DELETE', '/v1/persistence?service=sip-5060');
+	isnt($ask->(dial(5060, address => $vip{sip})), $on, 'and comes back to the other');
+	$sy->ctl('enable', $on);
+	$sy->api('DELETE', '/v1/persistence?service=sip-5060');
+	$sy->api('GET', '/v1/connections');
 }
 Farm::replaced('SIP farm', 'sip', \&sip, \&stop, ['5060/tcp'], ['5061/tls'], ['5060/udp']);
 

@@ -266,7 +266,8 @@ static void
 lm_rest(struct import *import, const struct import_service *service, const json_t *vs)
 {
 	static const struct { const char *field, *words; } switches[] = {
-		{ "UseforSnat", "connections that servers open themselves do not leave from this address" },
+		{ "UseforSnat", "connections that servers open themselves do not leave from this address: "
+		  "outbound-snat on in the service, with manage-routing on in steelyard.conf, does that" },
 		{ "EspEnabled", "authentication at the edge (ESP)" }, { "Cache", "caching" },
 		{ "Compress", "compression" }, { "AllowHTTP2", "HTTP/2" },
 		{ "Bandwidth", "limit of bandwidth" },
