@@ -61,6 +61,9 @@ h2_stream_free(struct h2 *h2, struct h2_stream *stream)
 	h2_unqueue(h2, stream);
 	if (!stream->closed)
 		nghttp2_session_set_stream_user_data(h2->ng, stream->id, NULL);
+	/* Our reset is still to be sent. */
+	if (!stream->closed && !stream->asked)
+		h2_guard_cut(h2, (uint32_t)stream->id);
 	out_free(&stream->method);
 	out_free(&stream->path);
 	out_free(&stream->host);
@@ -71,74 +74,6 @@ h2_stream_free(struct h2 *h2, struct h2_stream *stream)
 	free(stream);
 	h2->session->gauge[GAUGE_H2_STREAMS]--;
 	h2->session->busy = h2->streams != NULL;
-}
-
-/* ---- abuse ---- */
-
-static bool
-h2_too_many(struct h2 *h2, uint32_t *counter, uint32_t most)
-{
-	if (h2->session->now_ms - h2->period_ms > H2_PERIOD_MS) {
-		h2->period_ms = h2->session->now_ms;
-		h2->resets = h2->glitches = 0;
-	}
-	return ++*counter > most;
-}
-
-static void
-h2_reset_seen(struct h2 *h2)
-{
-	sy_count(h2->session, COUNT_H2_RESETS, 1);
-	if (h2_too_many(h2, &h2->resets, H2_RESETS))
-		h2->abuse = "the client takes its requests back, one after the other (rapid reset)";
-}
-
-/* ---- numbers of streams ---- */
-
-static void
-h2_cut(struct h2 *h2, uint32_t id)
-{
-	h2->cut[h2->n_cut++ % H2_CUT] = id;
-}
-
-/* Numbers go up (RFC 9113 5.1.1). HEADERS of one that is over are wrong (5.1), unless the client cannot know
- * yet that it is; libnghttp2 does not tell these cases apart, and ignores them. */
-static bool
-h2_is_reused(const struct h2 *h2, uint32_t id)
-{
-	if (id > h2->last || !(id & 1) || nghttp2_session_get_stream_user_data(h2->ng, (int32_t)id))
-		return false;
-	for (unsigned i = 0; i < H2_CUT; i++)
-		if (h2->cut[i] == id)
-			return false;
-	return true;
-}
-
-/* The head of a frame, before libnghttp2 sees it. */
-static void
-h2_frame(struct h2 *h2)
-{
-	uint32_t id = (uint32_t)(h2->head[5] & 0x7f) << 24 | (uint32_t)h2->head[6] << 16 |
-	              (uint32_t)h2->head[7] << 8 | h2->head[8];
-	uint32_t len = (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
-	uint8_t type = h2->head[3], flags = h2->head[4];
-	bool glitch = type == NGHTTP2_SETTINGS || type == NGHTTP2_PING || type == NGHTTP2_PRIORITY ||
-	              type == NGHTTP2_RST_STREAM || type > NGHTTP2_CONTINUATION ||
-	              (type == NGHTTP2_DATA && !len && !(flags & NGHTTP2_FLAG_END_STREAM)) ||
-	              (type == NGHTTP2_CONTINUATION && !len);
-
-	h2->left = len;
-	h2->reused = type == NGHTTP2_HEADERS && h2_is_reused(h2, id);
-	if (type == NGHTTP2_HEADERS)
-		h2->block = h2->continuations = 0;
-	if (type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION)
-		h2->block += len;
-	if (type == NGHTTP2_CONTINUATION && ++h2->continuations > H2_CONTINUATIONS)
-		h2->abuse = "a head is spread over too many frames (CONTINUATION flood)";
-	if (h2->block > http_conf(h2->session)->head_limit.n + H2_FIELDS_EXTRA)
-		h2->abuse = "a head is longer than head-limit";
-	if (glitch && h2_too_many(h2, &h2->glitches, H2_GLITCHES))
-		h2->abuse = "the client floods us with frames that bring nothing";
 }
 
 /* ---- what libnghttp2 has read ---- */
@@ -333,9 +268,9 @@ h2_on_close(nghttp2_session *ng, int32_t id, uint32_t error, void *context)
 	if (!stream)
 		return 0;
 	if (error != NGHTTP2_NO_ERROR && error != NGHTTP2_HTTP_1_1_REQUIRED && !stream->answered)
-		h2_reset_seen(h2);
+		h2_guard_reset(h2);
 	if (!stream->asked && !stream->taken_back)
-		h2_cut(h2, (uint32_t)id);
+		h2_guard_cut(h2, (uint32_t)id);
 	stream->closed = stream->must_end = true;
 	h2_queue(h2, stream);
 	return 0;
@@ -347,7 +282,7 @@ h2_on_invalid(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *
 {
 	(void)ng, (void)error;
 	if (frame->hd.type == NGHTTP2_HEADERS)
-		h2_cut(context, (uint32_t)frame->hd.stream_id);
+		h2_guard_cut(context, (uint32_t)frame->hd.stream_id);
 	return 0;
 }
 
@@ -506,7 +441,7 @@ h2_portion(struct h2 *h2, struct sy_span in)
 	memcpy(h2->head + h2->head_len, in.at, n);
 	h2->head_len += (uint32_t)n;
 	if (h2->head_len == H2_HEAD)
-		h2_frame(h2);
+		h2_guard(h2);
 	if (h2->left == 0 && h2->head_len == H2_HEAD)
 		h2->head_len = 0;
 	return n;

@@ -79,6 +79,12 @@ struct h2 {
 
 /* h2_answer.c. */
 struct sy_verdict h2_answer(struct h2 *h2, struct h2_stream *stream, struct sy_span in, bool eof);
+/* h2_guard.c. The head of a frame is there: what it may bring is counted, and abuse or reused set. */
+void h2_guard(struct h2 *h2);
+/* The client took a request back, or broke it. */
+void h2_guard_reset(struct h2 *h2);
+/* We reset a stream of which the client may have more to say. */
+void h2_guard_cut(struct h2 *h2, uint32_t id);
 /* h2.c. All frames that can be written now, into h2->out. */
 void h2_frames(struct h2 *h2);
 void h2_queue(struct h2 *h2, struct h2_stream *stream);
