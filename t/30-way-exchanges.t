@@ -48,6 +48,7 @@ sub serve {
 		if ($word eq 'half') { syswrite $sock, "+ part\n"; return }
 		if ($word eq 'mute') { 1 while sysread $sock, $in, 65536; return }
 		if ($word eq 'wait') { select undef, undef, undef, 0.5 }
+		if ($word eq "big") { my $lines = ("x" x 96 . "\n") x 100; Way::say($sock, $lines) or return for 1 .. $rest / 100 }
 		if ($word eq 'learn') { syswrite $sock, "learn $rest\n" }
 		syswrite $sock, ($word eq 'bye' ? "bye" : "ok") . " $port\n";
 		return if $word eq 'leave';
@@ -193,6 +194,28 @@ subtest 'failures' => sub {
 	is(hear_all($sock), "FAIL refused\n<end>", 'above it');
 	half_close($sock);
 	over($sock, 'service-full');
+};
+
+# The server's line in hand has 700 ms to come; while the client takes nothing, nobody reads it.
+subtest 'a client that pauses' => sub {
+	for my $service (qw(few tls)) {
+		my %tls = (PeerAddr => '127.0.0.1', PeerPort => $port{tls}, SSL_verify_mode => 0, SSL_hostname => 'web.example.net', SSL_alpn_protocols => ['replies']);
+		my $sock = $service eq 'tls' ? IO::Socket::SSL->new(%tls) : dial($port{$service}, receive => 65536);
+		my $lines = 150_000;
+		print $sock "big $lines\n";
+		# 15 MB are more than what stands between can hold.
+		my $kept = sub { my ($n) = JSON::PP->new->encode($sy->api('GET', '/v1/memory')) =~ /"chunk_bytes":"?(\d+)/; return $n };
+		Steelyard::wait_for('the client to be unread', sub { $kept->() });
+		select undef, undef, undef, 2.5;
+		my ($got, $n) = ('', 0);
+		while ($got !~ /ok \d+\n/) {
+			IO::Select->new($sock)->can_read($Steelyard::LIMIT) unless $sock->can('pending') && $sock->pending;
+			my $read = sysread $sock, my $bytes, 65536 or last;
+			$n += $read;
+			$got = substr($got, -100) . $bytes;
+		}
+		is($n, 97 * $lines + length(($got =~ /(ok \d+\n)\z/)[0] // 'none'), "$service: longer than the deadline, in the middle of an answer, and gets all of it");
+	}
 };
 
 subtest 'what the module is told' => sub {

@@ -6,6 +6,7 @@ use warnings;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Certificates;
+use IO::Select;
 use IO::Socket::SSL;
 use Steelyard;
 use Way qw(dial say hear exchange mark line_of lines_since);
@@ -29,6 +30,7 @@ my %tls = (
 	modern => "$pair policy modern;",
 	mutual => "$pair client-certificate required; ca $dir/ca.crt; crl $dir/ca.crl;",
 	alpn => "$pair alpn h2;",
+	strict => "$pair unknown-name refuse;",
 	groups => "$pair groups X25519;",
 );
 my $s1 = Steelyard->server('s1');
@@ -53,6 +55,8 @@ my @table = (
 	['groups', openssl('groups', '-tls1_3 -groups P-521'), qr/no suitable key share|no shared groups/],
 	['alpn', openssl('alpn', '-alpn spdy/9'), qr/no application protocol/],
 	['alpn', gnutls('alpn', '--insecure --alpn=sip'), qr/no application protocol/],
+	['strict', openssl('strict', '-servername Other.example.net'), qr/the client asks for other\.example\.net, which no certificate holds \(unknown-name refuse\)/],
+	['strict', gnutls('strict', '--insecure --sni-hostname=x.web.example.net'), qr/the client asks for x\.web\.example\.net, which no certificate holds/],
 	['mutual', openssl('mutual', ''), qr/the client shows no certificate, and client-certificate is required/],
 	['mutual', curl('mutual', "--cacert $dir/ca.crt"), qr/the client shows no certificate/],
 	['mutual', openssl('mutual', $with[0]), qr/the client's certificate is refused: .*(issuer|self.signed).*CN=stranger/],
@@ -72,13 +76,30 @@ for my $row (@table) {
 	my $line = Steelyard::wait_for("a line of $service", sub { (grep { /service=$service / } lines_since($sy))[-1] });
 	like($line, $words, "$service: " . $command =~ s/\Q$dir\E\///gr =~ s/127\.0\.0\.1:\d+/.../gr) or diag $said;
 }
+subtest 'unknown-name' => sub {
+	my $said = sub { my ($service, $name) = @_; `timeout 30 @{[ openssl($service, $name) ]} 2>&1` };
+	like($said->('strict', '-servername other.example.net'), qr/unrecognized name/, 'refused with the alert');
+	like($said->('strict', $_), qr/subject=.*web\.example\.net/, 'served') for '-servername web.example.net', '-servername WEB.example.net', '-noservername';
+	like($said->('web', '-servername other.example.net'), qr/subject=.*web\.example\.net/, 'the first certificate by default');
+};
 is($sy->stop, 0, 'it ends well');
 
 # ---- a storm ----
 
+# What a client says first.
+sub client_hello {
+	my $ctx = Net::SSLeay::CTX_new() or die;
+	my $ssl = Net::SSLeay::new($ctx);
+	my ($in, $out) = map { Net::SSLeay::BIO_new(Net::SSLeay::BIO_s_mem()) } 1 .. 2;
+	Net::SSLeay::set_bio($ssl, $in, $out);
+	Net::SSLeay::set_connect_state($ssl);
+	Net::SSLeay::do_handshake($ssl);
+	return Net::SSLeay::BIO_read($out);
+}
+
 subtest 'worker-handshakes' => sub {
 	my $storm = Steelyard->start("workers 1; worker-handshakes 8;\n$pool" . <<CONF);
-virtual-service web { listen 127.0.0.1:0 { tls { $pair } } pool p; monitor off; }
+virtual-service web { listen 127.0.0.1:0 { tls { $pair handshake-timeout 10m; } } pool p; monitor off; }
 virtual-service plain { listen 127.0.0.1:0; pool p; monitor off; }
 CONF
 	my ($to, $plain) = map { $storm->port($_) } qw(web plain);
@@ -87,20 +108,31 @@ CONF
 	my $line = sub { my $conn = shift or return "no: $SSL_ERROR"; print $conn "hi\n"; scalar <$conn> };
 	my $first = $ssl->();
 	is($line->($first), "s1: hi\n", 'who is silent keeps nobody out');
-	my @begun = map { my $sock = dial($to); say($sock, "\x16\3\1\1\0\1"); $sock } 1 .. 8;
+
+	# One address takes all places, and takes each that is given back again.
+	my $slow = dial($to, from => '127.0.0.3');
+	my $hello = client_hello();
+	say($slow, substr $hello, 0, 100);
+	Steelyard::wait_for('it to be there', sub { grep { $_->{client} =~ /^127\.0\.0\.3:/ } @{ $storm->api('GET', '/v1/connections?service=web')->{connections} } });
+	my $attacker = fork // die $!;
+	if (!$attacker) {
+		Steelyard::die_with_parent();
+		my $select = IO::Select->new;
+		while (1) {
+			while ($select->count < 40) { my $sock = dial($to, from => '127.0.0.66'); say($sock, "\x16\3\1\1\0\1"); $select->add($sock) }
+			$select->remove($_) for $select->can_read;
+		}
+	}
 	$storm->wait_log(qr/accept: 8 TLS handshakes are under way, that is worker-handshakes; more must wait/);
-	my $pid = open my $late, '-|' or do {
-		my $got = $line->($ssl->());
-		print $got;
-		close STDOUT;
-		POSIX::_exit(0);
-	};
 	is(exchange($plain, 'hi'), 's1: hi', 'services without TLS take no notice') for 1 .. 5;
 	is($line->($first), "s1: hi\n", 'nor do connections that are there');
-	is(scalar @{ $storm->api('GET', '/v1/connections?service=web')->{connections} }, 29, 'the next one waits outside');
-	close $_ for @begun[0 .. 3];
-	is(scalar <$late>, "s1: hi\n", 'and is served when there is room');
-	close $late;
+	is($line->($ssl->()), "s1: hi\n", 'who comes gets a place') for 1 .. 3;
+	like($storm->wait_log(qr/connection (client let .* end=tls-slow.*)/), qr/client let the TLS handshake wait, and others needed its place \(worker-handshakes 8\)/, 'from one that was slow');
+	kill 'KILL', $attacker;
+	waitpid $attacker, 0;
+	say($slow, substr $hello, 100);
+	like(hear($slow, qr/^\x16\x03\x03/), qr/^\x16\x03\x03..\x02/s, 'another address that was slow for longer keeps its place');
+	is_deeply([grep { !/client=127\.0\.0\.66:/ } grep { /end=tls-slow/ } split /\n/, $storm->log_text], [], 'only those of the one address were ended');
 	is($storm->stop, 0, 'it ends well');
 };
 done_testing;

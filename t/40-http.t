@@ -8,10 +8,10 @@ use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Digest::SHA qw(sha256_hex);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
-use MIME::Base64 qw(decode_base64 encode_base64);
 use Crowd ();
 use Steelyard;
 use Way qw(dial say hear hear_all ending half_close line_of mark);
+use Web qw(web ntlm curl nginx);
 
 plan skip_all => 'curl is not installed' if system('command -v curl >/dev/null 2>&1');
 
@@ -19,56 +19,6 @@ my $dir = tempdir('steelyard-http-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 
 # ---- servers ----
-
-# One request after the other, over HTTP/1.1; the code answers with (status, fields, body).
-sub web {
-	my ($name, $code) = @_;
-	return Steelyard->server($name, on => sub {
-		my $sock = shift;
-		return if fork;
-		my $state = { peer => $sock->peerport, n => 0 };
-		my $in = '';
-		while (1) {
-			until ($in =~ /\r\n\r\n/) { sysread($sock, $in, 65536, length $in) or POSIX::_exit(0) }
-			$in =~ s/^(.*?\r\n)\r\n//s;
-			my $head = $1;
-			my ($method, $path) = $head =~ /^(\S+) (\S+)/;
-			my %field = map { lc($_->[0]) => $_->[1] } map { [/^([^:]+):\s*(.*)$/] } split /\r\n/, $head =~ s/^.*?\r\n//r;
-			my $request = { method => $method, path => $path, field => \%field, head => $head };
-			syswrite $sock, "HTTP/1.1 100 Continue\r\n\r\n" if ($field{expect} // '') =~ /100/;
-			my $sum = Digest::SHA->new(256);
-			my $left = $field{'content-length'} // 0;
-			my $length = 0;
-			if (($field{'transfer-encoding'} // '') eq 'chunked') {
-				while (1) {
-					until ($in =~ /\r\n/) { sysread($sock, $in, 65536, length $in) or POSIX::_exit(0) }
-					$in =~ s/^([0-9a-f]+)[^\r]*\r\n//i or POSIX::_exit(0);
-					my $size = hex $1;
-					while (length $in < $size + 2) { sysread($sock, $in, 65536, length $in) or POSIX::_exit(0) }
-					$sum->add(substr $in, 0, $size, '');
-					substr $in, 0, 2, '';
-					$length += $size;
-					last unless $size;
-				}
-			}
-			while ($left > 0) {
-				sysread($sock, $in, 1 << 20) or POSIX::_exit(0) unless length $in;
-				my $piece = substr $in, 0, $left, '';
-				$sum->add($piece);
-				$left -= length $piece;
-				$length += length $piece;
-			}
-			$request->{sum} = $sum->hexdigest;
-			$request->{length} = $length;
-			$state->{n}++;
-			my ($status, $fields, $body) = $code->($request, $state, $sock);
-			$body //= '';
-			$fields .= "Content-Length: " . length($body) . "\r\n" unless $fields =~ /content-length/i;
-			say($sock, "HTTP/1.1 $status\r\n$fields\r\n" . ($method eq 'HEAD' ? '' : $body));
-			POSIX::_exit(0) if $fields =~ /connection: close/i;
-		}
-	});
-}
 
 my $plain = sub {
 	my $name = shift;
@@ -82,67 +32,38 @@ my $plain = sub {
 };
 my ($s1, $s2) = map { web($_, $plain->($_)) } qw(s1 s2);
 
-# Logs a connection on: type 1, challenge, type 3 with the name of the user. From then on, each request
-# over it is this user's, whoever sent it: X-User tells who did.
-my $ntlm = web('ntlm', sub {
+my $ntlm = ntlm();
+
+# Answers the first request of a connection, and dies of the second, that it has taken. Each is written down.
+my $dying = web('dying', sub {
 	my ($request, $state) = @_;
-	my ($scheme, $token) = ($request->{field}{authorization} // '') =~ /^(NTLM) (\S+)/;
-	if ($scheme) {
-		my $message = decode_base64($token);
-		my $type = unpack 'V', substr $message, 8, 4;
-		if ($type == 1) {
-			delete $state->{user};
-			my $challenge = "NTLMSSP\0" . pack('V v v V V', 2, 0, 0, 56, 0x00008201) . 'challeng' . ("\0" x 8) .
-				pack('v v V', 4, 4, 56) . ("\0" x 8) . pack('v v', 0, 0);
-			return ('401 Unauthorized', 'WWW-Authenticate: NTLM ' . encode_base64($challenge, '') . "\r\n", 'more');
-		}
-		my ($len, undef, $at) = unpack 'v v V', substr $message, 36, 8;
-		$state->{user} = substr($message, $at, $len) =~ s/\0//gr;
-	}
-	return ('401 Unauthorized', "WWW-Authenticate: NTLM\r\n", 'who?') if $request->{path} eq '/in' && !$state->{user};
-	my $own = $state->{user} // 'nobody';
-	my $claims = $request->{field}{'x-user'} // 'nobody';
-	return ('200 OK', '', $own eq $claims ? "well $own\n" : "MIXED $claims over the connection of $own\n");
+	open my $book, '>>', "$dir/dying" or die $!;
+	syswrite $book, "$request->{method} $request->{path}\n";
+	return $state->{n} > 1 ? () : ('200 OK', '', "well\n");
 });
 
 my $nginx_port;
-sub nginx {
-	my $nginx = (grep { -x } '/usr/sbin/nginx', '/usr/local/sbin/nginx')[0] or return undef;
-	my $sock = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1) or die $!;
-	$nginx_port = $sock->sockport;
-	close $sock;
-	open my $big, '>', "$dir/big" or die $!;
+sub serve_files {
+	$nginx_port = Web::port();
+	my $nginx = nginx("server { listen 127.0.0.1:$nginx_port; root HERE; }",
+		ready => sub { IO::Socket::INET->new("127.0.0.1:$nginx_port") }) or return undef;
+	open my $big, '>', $nginx->dir . '/big' or die $!;
 	truncate $big, size();
 	close $big;
-	open my $small, '>', "$dir/index.html" or die $!;
+	open my $small, '>', $nginx->dir . '/index.html' or die $!;
 	print $small "nginx is here\n";
 	close $small;
-	open my $conf, '>', "$dir/nginx.conf" or die $!;
-	print $conf <<CONF;
-daemon off; worker_processes 1; pid $dir/nginx.pid; error_log $dir/nginx.log;
-events { }
-http { access_log off; client_body_temp_path $dir/body; proxy_temp_path $dir/proxy; fastcgi_temp_path $dir/f;
-uwsgi_temp_path $dir/u; scgi_temp_path $dir/s; sendfile on; keepalive_requests 100000;
-server { listen 127.0.0.1:$nginx_port; root $dir; } }
-CONF
-	close $conf;
-	my $pid = fork // die $!;
-	if (!$pid) {
-		Steelyard::die_with_parent();
-		open STDERR, '>', '/dev/null';
-		exec $nginx, '-p', $dir, '-c', "$dir/nginx.conf" or POSIX::_exit(127);
-	}
-	eval { Steelyard::wait_for('nginx', sub { IO::Socket::INET->new("127.0.0.1:$nginx_port") }) } or return undef;
-	return $pid;
+	return $nginx;
 }
 sub size { Crowd::sanitized() ? 256 << 20 : 1 << 30 }
 
-my $nginx = nginx();
+my $nginx = serve_files();
 my $conf = <<CONF;
 workers 1;
 pool two { server s1 127.0.0.1:@{[ $s1->port ]}; server s2 127.0.0.1:@{[ $s2->port ]}; }
 pool other { server s2 127.0.0.1:@{[ $s2->port ]}; }
 pool ntlm { server ntlm 127.0.0.1:@{[ $ntlm->port ]}; }
+pool dying { server dying 127.0.0.1:@{[ $dying->port ]}; }
 pool nobody { server nobody 127.0.0.1:1; }
 pool nginx { server nginx 127.0.0.1:@{[ $nginx_port || 1 ]}; }
 virtual-service web { listen 127.0.0.1:0; pool two; scheduler round-robin; monitor off; idle-timeout 60s;
@@ -152,24 +73,13 @@ virtual-service web { listen 127.0.0.1:0; pool two; scheduler round-robin; monit
 		rule { host go.example.net; redirect https://%host%target; }
 	} }
 virtual-service ntlm { listen 127.0.0.1:0; pool ntlm; protocol http; monitor off; idle-timeout 60s; }
+virtual-service dying { listen 127.0.0.1:0; pool dying; protocol http; monitor off; idle-timeout 60s; }
 virtual-service nobody { listen 127.0.0.1:0; pool nobody; protocol http; monitor off; }
 virtual-service nginx { listen 127.0.0.1:0; pool nginx; protocol http; monitor off; idle-timeout 60s; }
 CONF
 my $sy = Steelyard->start($conf);
-my %port = map { $_ => $sy->port($_) } qw(web ntlm nobody nginx);
+my %port = map { $_ => $sy->port($_) } qw(web ntlm dying nobody nginx);
 
-sub curl {
-	my $pid = open my $out, '-|';
-	die $! unless defined $pid;
-	if (!$pid) {
-		open STDERR, '>&', \*STDOUT;
-		exec 'curl', '-sS', '--max-time', 100, @_ or POSIX::_exit(127);
-	}
-	local $/;
-	my $text = <$out> // '';
-	close $out;
-	return wantarray ? ($text, $? >> 8) : $text;
-}
 sub url { my ($service, $path) = @_; return "http://127.0.0.1:$port{$service}$path" }
 
 subtest 'requests' => sub {
@@ -192,6 +102,26 @@ subtest 'requests' => sub {
 	say($sock, join '', map { "GET /p$_ HTTP/1.1\r\nHost: a\r\n\r\n" } 1 .. 20);
 	my $all = hear($sock, qr/p20\n/);
 	is(join(' ', $all =~ m{/p(\d+)\n}g), join(' ', 1 .. 20), 'twenty at once are answered in order');
+};
+
+subtest 'a server\'s connection that dies of a request' => sub {
+	my $ask = sub {
+		my ($method, $path, @more) = @_;
+		is(curl('-o', '/dev/null', '-w', '%{http_code}', url('dying', "/first$path")), '200', "$method: a connection to the server is there");
+		return curl('-X', $method, @more, '-o', '/dev/null', '-w', '%{http_code}', url('dying', $path));
+	};
+	is($ask->('GET', '/a'), '200', 'GET is said again, on another connection');
+	is($ask->('PUT', '/b', '-d', 'x'), '200', 'and PUT: it may be done twice');
+	is($ask->('POST', '/c', '-d', 'x'), '502', 'POST is not');
+	is($ask->('GET', '/d'), '200', 'GET again');
+	is($ask->('PATCH', '/e', '-d', 'x'), '502', 'nor is what we do not know');
+	open my $book, '<', "$dir/dying" or die $!;
+	my %times;
+	chomp, $times{$_}++ while <$book>;
+	is($times{'GET /a'}, 2, 'GET: twice');
+	is($times{'PUT /b'}, 2, 'PUT: twice');
+	is($times{'POST /c'}, 1, 'POST: once');
+	is($times{'PATCH /e'}, 1, 'PATCH: once');
 };
 
 subtest 'bodies' => sub {
@@ -290,13 +220,12 @@ subtest 'a gigabyte' => sub {
 	my $worker = $sy->pid_of('worker');
 	my $before = Crowd::memory($worker)->{pss_anon} // 0;
 	my $sum = `curl -sS --max-time 200 @{[ url('nginx', '/big') ]} | sha256sum`;
-	my ($want) = split ' ', `sha256sum < $dir/big`;
+	my ($want) = split ' ', `sha256sum < @{[ $nginx->dir ]}/big`;
 	like($sum, qr/^$want /, 'down: ' . size() . ' bytes');
-	is(curl('-H', 'Expect:', '-T', "$dir/big", url('web', '/sum')), size() . " $want\n", 'up: the same');
+	is(curl('-H', 'Expect:', '-T', $nginx->dir . "/big", url('web', '/sum')), size() . " $want\n", 'up: the same');
 	my $grown = (Crowd::memory($worker)->{pss_anon} // 0) - $before;
 	cmp_ok($grown, '<', 8192, "the worker's memory stays flat ($grown KiB)") unless Crowd::sanitized();
 };
 
-kill 'TERM', $nginx if $nginx;
 is($sy->stop, 0, 'it ends well');
 done_testing;

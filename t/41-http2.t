@@ -164,6 +164,7 @@ sub abuse {
 	}
 	# Each of its requests has a line of its own, too.
 	my $at = $sock->sockport;
+	close $sock;
 	my ($line) = Steelyard::wait_for('the line of the connection', sub {
 		my @found = grep { / client=\S*:$at / && / end=protocol/ } Way::lines_since($sy);
 		$found[-1];

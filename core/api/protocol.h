@@ -163,6 +163,7 @@ enum sy_protocol_flag {
 	SY_SHARES = 8,            /* after END the server's connection may serve other clients, unless PIN;
 	                           * a server that says something before the next ROUTE is left, and with
 	                           * PIN the session ends */
+	SY_SECURE = 16,           /* TLS with clients ends here: every TCP listener has a tls block */
 };
 
 struct sy_protocol {
@@ -174,6 +175,10 @@ struct sy_protocol {
 	/* Most bytes that the module may need to see at once before it says other than NEED; the core
 	 * closes the connection when that many are not enough. */
 	uint32_t window;
+	/* What clients may agree on where TLS ends here (ALPN, RFC 7301), as the settings are: the preferred
+	 * name first, NULL at the end. Listeners offer just that when they do not say what; a name that is
+	 * not among these, or that no listener offers, is an error. Optional: listeners say what they will. */
+	const char *const *(*alpn)(const void *conf);
 	/* A session begins (its state is zeroed). Optional. */
 	void (*open)(struct sy_session *session);
 	/* Bytes from one side, from the first that is not yet consumed. eof: none will follow. Called

@@ -54,6 +54,8 @@ void bind_listens(struct binder *binder, const struct node *block, struct servic
 struct tls *bind_tls(struct binder *binder, const struct node *block, bool server,
 		     const char *where);
 /* What a pool's servers are called, and what their certificates are asked for. */
+/* Listeners with TLS offer what the service's protocol speaks, unless they say what. */
+void bind_tls_alpn(struct binder *binder, const struct service *service);
 void bind_tls_servers(struct binder *binder, const struct tls *tls, const struct pool *pool);
 void bind_check_service(struct binder *binder, const struct service *service);
 void bind_check(struct binder *binder);

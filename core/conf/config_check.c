@@ -75,8 +75,22 @@ check_proxy_header(struct binder *binder, const struct service *service)
 static void
 check_tls(struct binder *binder, const struct service *service)
 {
+	const struct sy_module *module = service->protocol.module;
+	const struct sy_protocol *protocol = module ? module->ops : NULL;
+	const struct node *told = NULL;
 	const struct target *target;
 
+	for (uint32_t i = 0; i < service->n_listeners && protocol; i++) {
+		const struct listener *listener = &service->listeners[i];
+
+		if (!(protocol->flags & SY_SECURE) || listener->tls || listener->node == told)
+			continue;
+		told = listener->node;
+		complain(binder->complaints, told,
+			 "listen: protocol %s (%s:%u) ends TLS, and there is no tls block here: listen "
+			 "ADDRESS:PORT { tls { certificate FILE; } }", module->name,
+			 service->protocol.node->file, service->protocol.node->line);
+	}
 	for (uint32_t i = 0; check_has_udp(service) && (target = service_target(service, i)); i++)
 		if (target->tls)
 			complain(binder->complaints, target->tls->node, "tls to servers works with TCP "

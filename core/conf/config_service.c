@@ -343,5 +343,6 @@ bind_service(struct binder *binder, const struct node *node, struct service *ser
 	bind_targets(binder, node, service);
 	bind_snat(binder, node, service);
 	bind_modules(binder, node, service);
+	bind_tls_alpn(binder, service);
 	bind_check_service(binder, service);
 }

@@ -101,3 +101,66 @@ bind_tls_servers(struct binder *binder, const struct tls *tls, const struct pool
 		return;
 	}
 }
+
+/* ---- ALPN ---- */
+
+static bool
+alpn_has(const struct sy_list *names, const char *name)
+{
+	for (uint32_t i = 0; i < names->n; i++)
+		if (strcmp(names->at[i], name) == 0)
+			return true;
+	return false;
+}
+
+/* Would a client of this listener get to speak it? Without TLS it need not be agreed on. */
+static bool
+alpn_is_offered(const struct service *service, const char *name)
+{
+	for (uint32_t i = 0; i < service->n_listeners; i++)
+		if (!service->listeners[i].tls || alpn_has(&service->listeners[i].tls->alpn, name))
+			return true;
+	return service->n_listeners == 0;
+}
+
+static void
+alpn_listener(struct binder *binder, const struct service *service, struct tls *tls, const struct sy_list *spoken)
+{
+	if (tls->alpn.n == 0)
+		tls->alpn = *spoken;
+	for (uint32_t i = 0; i < tls->alpn.n; i++)
+		if (!alpn_has(spoken, tls->alpn.at[i]))
+			complain(binder->complaints, node_child(tls->node, "alpn"),
+				 "alpn %s: protocol %s (%s:%u), as it is set, does not speak that; without alpn "
+				 "listeners offer what it speaks", tls->alpn.at[i],
+				 service->protocol.module->name, service->protocol.node->file,
+				 service->protocol.node->line);
+}
+
+void
+bind_tls_alpn(struct binder *binder, const struct service *service)
+{
+	const struct sy_module *module = service->protocol.module;
+	const struct sy_protocol *protocol = module ? module->ops : NULL;
+	struct sy_list spoken = { .n = 0 };
+	const struct tls *last = NULL;
+
+	if (!protocol || !protocol->alpn)
+		return;
+	spoken.at = protocol->alpn(service->protocol.conf);
+	while (spoken.at[spoken.n])
+		spoken.n++;
+	for (uint32_t i = 0; i < service->n_listeners; i++) {
+		struct tls *tls = service->listeners[i].tls;
+
+		if (tls && tls != last)
+			alpn_listener(binder, service, tls, &spoken);
+		last = tls;
+	}
+	for (uint32_t i = 0; i < spoken.n; i++)
+		if (last && !alpn_is_offered(service, spoken.at[i]))
+			complain(binder->complaints, node_child(last->node, "alpn"),
+				 "alpn leaves out %s, which protocol %s (%s:%u) speaks: no client could ask for "
+				 "it", spoken.at[i], module->name, service->protocol.node->file,
+				 service->protocol.node->line);
+}

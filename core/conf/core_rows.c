@@ -29,7 +29,8 @@ const struct sy_row main_rows[] = {
 	       .max = 1000000, .preset = "1000",
 	       .doc = "How many TLS handshakes of clients one worker has under way at most, counted "
 	              "from the client's first byte; clients of listeners with TLS that come then wait "
-	              "to be accepted."),
+	              "to be accepted. To make room, handshakes that have taken longer than a second are "
+	              "ended, first those of the address that has most under way."),
 	SY_ROW(struct main_conf, global.worker_connections, "worker-connections", .min = 16,
 	       .max = 4000000, .preset = "65536", SY_GIVEN(struct main_conf, connections_given),
 	       .doc = "Connections of one worker, at most; each takes two descriptors, and what "

@@ -7,6 +7,7 @@
 struct node;
 
 enum { TLS_MODERN, TLS_INTERMEDIATE, TLS_OLD };                 /* policy */
+enum { UNKNOWN_NAME_FIRST, UNKNOWN_NAME_REFUSE };              /* unknown_name */
 enum { CLIENT_CERTIFICATE_NONE, CLIENT_CERTIFICATE_OPTIONAL, CLIENT_CERTIFICATE_REQUIRED };
 
 /* What a server, or a client, proves its name with. */
@@ -25,7 +26,7 @@ struct tls {
 	struct sy_file ca, crl;
 	struct sy_list alpn;
 	/* of a listener */
-	struct sy_choice client_certificate;
+	struct sy_choice client_certificate, unknown_name;
 	bool tickets;
 	struct sy_msec handshake_timeout;
 	/* of a pool */

@@ -2,6 +2,7 @@
 #include "conf/core_rows.h"
 
 static const char *const tls_policies[] = { "modern", "intermediate", "old", NULL };
+static const char *const tls_unknown_names[] = { "first", "refuse", NULL };
 static const char *const tls_client_certificates[] = { "none", "optional", "required", NULL };
 
 #define TLS_COMMON \
@@ -19,7 +20,8 @@ static const char *const tls_client_certificates[] = { "none", "optional", "requ
 	SY_ROW(struct tls, groups, "groups", \
 	       .doc = "Groups for the key exchange, such as X25519:P-256."), \
 	SY_ROW(struct tls, alpn, "alpn", \
-	       .doc = "Protocols to agree on (ALPN), the preferred one first, such as h2 http/1.1.")
+	       .doc = "Protocols to agree on (ALPN), the preferred one first, such as h2 http/1.1. Protocol http " \
+		      "and https offer what they speak when it is not given.")
 
 const struct sy_row tls_server_rows[] = {
 	TLS_COMMON,
@@ -31,6 +33,10 @@ const struct sy_row tls_server_rows[] = {
 	       .doc = "File with the authorities (PEM) that sign clients' certificates."),
 	SY_ROW(struct tls, crl, "crl",
 	       .doc = "File with lists of revoked certificates (PEM), one of each authority."),
+	SY_ROW(struct tls, unknown_name, "unknown-name", .words = tls_unknown_names, .preset = "first",
+	       .doc = "What becomes of a client that asks for a name (SNI) that no certificate holds: it gets "
+		      "the first certificate, as those do who ask for none, or it is refused with the alert "
+		      "unrecognized_name."),
 	SY_ROW(struct tls, tickets, "tickets", .preset = "on",
 	       .doc = "Clients that come again are spared the full handshake. The keys of the tickets are "
 		      "made anew every 12 hours, and all workers share them."),

@@ -260,8 +260,8 @@ context_server_use(struct tls_context *context, SSL_CTX *ctx, const struct tls_p
 static int
 context_hello(SSL *ssl, int *alert, void *arg)
 {
-	(void)alert, (void)arg;
-	return tls_client_hello(ssl);
+	(void)arg;
+	return tls_client_hello(ssl, alert);
 }
 
 static SSL_CTX *

@@ -9,8 +9,6 @@
 #include "base/must.h"
 #include "net/tls_own.h"
 
-enum { NAME_SIZE = 256 };
-
 struct names_made {
 	const struct tls_pair *pairs[TLS_KINDS];
 	SSL_CTX *ctx;
@@ -27,12 +25,12 @@ struct names_work {
 };
 
 static bool
-names_text(const ASN1_STRING *string, char out[static NAME_SIZE])
+names_text(const ASN1_STRING *string, char out[static TLS_NAME])
 {
 	int len = ASN1_STRING_length(string);
 	const unsigned char *at = ASN1_STRING_get0_data(string);
 
-	if (len <= 0 || len >= NAME_SIZE || memchr(at, 0, (size_t)len))
+	if (len <= 0 || len >= TLS_NAME || memchr(at, 0, (size_t)len))
 		return false;
 	for (int i = 0; i < len; i++)
 		out[i] = (char)tolower(at[i]);
@@ -45,7 +43,7 @@ static bool
 names_each(X509 *x509, bool (*each)(void *context, const char *name), void *context)
 {
 	GENERAL_NAMES *names = X509_get_ext_d2i(x509, NID_subject_alt_name, NULL, NULL);
-	char text[NAME_SIZE];
+	char text[TLS_NAME];
 	bool any = false, found = false;
 
 	for (int i = 0; names && i < sk_GENERAL_NAME_num(names) && !found; i++) {
@@ -144,7 +142,7 @@ tls_names_make(struct tls_context *context, const struct tls_pair *pairs, unsign
                struct sy_err *err)
 {
 	struct names_work work = { context, pairs, n, make, NULL, 0, err };
-	char first[NAME_SIZE] = "";
+	char first[TLS_NAME] = "";
 	bool failed = false;
 
 	for (unsigned i = 0; i < n && !failed; i++)
@@ -193,14 +191,14 @@ names_exact(const struct tls_context *context, const char *name)
 SSL_CTX *
 tls_names_find(const struct tls_context *context, const char *name)
 {
-	char wild[NAME_SIZE + 1];
+	char wild[TLS_NAME + 1];
 	const char *dot = strchr(name, '.');
 	SSL_CTX *ctx = context->n_names ? names_exact(context, name) : NULL;
 
-	if (!ctx && dot && context->n_names && strlen(dot) < NAME_SIZE) {
+	if (!ctx && dot && context->n_names && strlen(dot) < TLS_NAME) {
 		wild[0] = '*';
 		strcpy(wild + 1, dot);
 		ctx = names_exact(context, wild);
 	}
-	return ctx ? ctx : context->ctx;
+	return ctx;
 }

@@ -5,6 +5,8 @@
 #include "net/tls.h"
 #include "share/tickets.h"
 
+enum { TLS_NAME = 256 };       /* a host name and its NUL */
+
 enum tls_kind { TLS_KIND_RSA, TLS_KIND_EC, TLS_KINDS };
 
 /* One pair of the block, read. */
@@ -40,6 +42,8 @@ struct tls_shared {
 	EVP_CIPHER *cipher;
 	X509_STORE *system;       /* made when first wanted */
 	struct tls_sessions *sessions;
+	const SSL *unnamed;       /* who asked last for a name that is not there, and was refused */
+	char unknown_name[TLS_NAME];
 	const SSL *refused;       /* whose certificate was refused last */
 	char refused_subject[128];
 };
@@ -50,7 +54,7 @@ int tls_names_make(struct tls_context *context, const struct tls_pair *pairs, un
                                     struct sy_err *),
                    struct sy_err *err);
 void tls_names_free(struct tls_context *context);
-/* The context for a name in lower case. */
+/* The context for a name in lower case; NULL: no certificate holds it. */
 SSL_CTX *tls_names_find(const struct tls_context *context, const char *name);
 
 /* tls_tickets.c */
@@ -64,8 +68,8 @@ void tls_sessions_offer(struct tls_sessions *sessions, SSL *ssl, uint64_t key);
 
 /* tls_words.c: remembers whose certificate it was that OpenSSL refuses. */
 int tls_refused(int good, X509_STORE_CTX *look);
-/* What a client offered is kept with its connection. */
-int tls_client_hello(SSL *ssl);
+/* What a client offered is kept with its connection. SSL_CLIENT_HELLO_ERROR with the alert: refused. */
+int tls_client_hello(SSL *ssl, int *alert);
 
 /* The context that a connection was made with. */
 struct tls_context *tls_of(const SSL *ssl);

@@ -9,8 +9,6 @@
 
 /* ---- the client's first message ---- */
 
-enum { HELLO_NAME = 256 };
-
 static unsigned
 hello_number(const unsigned char *at)
 {
@@ -55,7 +53,7 @@ hello_versions(SSL *ssl)
 }
 
 static bool
-hello_name(SSL *ssl, char out[static HELLO_NAME])
+hello_name(SSL *ssl, char out[static TLS_NAME])
 {
 	const unsigned char *at;
 	size_t len, name;
@@ -64,7 +62,7 @@ hello_name(SSL *ssl, char out[static HELLO_NAME])
 	    at[2] != TLSEXT_NAMETYPE_host_name)
 		return false;
 	name = hello_number(at + 3);
-	if (name == 0 || name > len - 5 || name >= HELLO_NAME || memchr(at + 5, 0, name))
+	if (name == 0 || name > len - 5 || name >= TLS_NAME || memchr(at + 5, 0, name))
 		return false;
 	for (size_t i = 0; i < name; i++)
 		out[i] = (char)tolower(at[5 + i]);
@@ -72,17 +70,32 @@ hello_name(SSL *ssl, char out[static HELLO_NAME])
 	return true;
 }
 
+static int
+hello_refuse(SSL *ssl, const char *name, int *alert)
+{
+	struct tls_shared *shared = tls_of(ssl)->shared;
+
+	shared->unnamed = ssl;
+	strcpy(shared->unknown_name, name);
+	*alert = SSL_AD_UNRECOGNIZED_NAME;
+	return SSL_CLIENT_HELLO_ERROR;
+}
+
 int
-tls_client_hello(SSL *ssl)
+tls_client_hello(SSL *ssl, int *alert)
 {
 	const struct tls_context *context = tls_of(ssl);
-	char name[HELLO_NAME];
+	char name[TLS_NAME];
 	SSL_CTX *ctx;
 
 	hello_versions(ssl);
-	if (context->n_names == 0 || !hello_name(ssl, name))
+	if (!hello_name(ssl, name))
 		return SSL_CLIENT_HELLO_SUCCESS;
 	ctx = tls_names_find(context, name);
+	if (!ctx && context->tls->unknown_name.index == UNKNOWN_NAME_REFUSE)
+		return hello_refuse(ssl, name, alert);
+	if (!ctx)
+		ctx = context->ctx;
 	if (ctx != SSL_get_SSL_CTX(ssl))
 		SSL_set_SSL_CTX(ssl, ctx);
 	return SSL_CLIENT_HELLO_SUCCESS;
@@ -219,6 +232,24 @@ words_alert(const char *reason)
 	return NULL;
 }
 
+/* Names come from the client: what is not printable is not told. */
+static void
+words_unnamed(const SSL *ssl, char *out, size_t size)
+{
+	const struct tls_shared *shared = tls_of(ssl)->shared;
+	char name[TLS_NAME];
+	size_t n = 0;
+
+	if (shared->unnamed != ssl) {
+		snprintf(out, size, "the client asks for a name that no certificate holds");
+		return;
+	}
+	for (; shared->unknown_name[n]; n++)
+		name[n] = isgraph((unsigned char)shared->unknown_name[n]) ? shared->unknown_name[n] : '?';
+	name[n] = '\0';
+	snprintf(out, size, "the client asks for %.150s, which no certificate holds (unknown-name refuse)", name);
+}
+
 static void
 words_reason(const SSL *ssl, unsigned long code, char *out, size_t size)
 {
@@ -239,6 +270,11 @@ words_reason(const SSL *ssl, unsigned long code, char *out, size_t size)
 			return;
 		}
 		break;
+	case SSL_R_CALLBACK_FAILED:
+		if (!SSL_is_server(ssl))
+			break;
+		words_unnamed(ssl, out, size);
+		return;
 	case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
 		snprintf(out, size, "the client shows no certificate, and client-certificate is "
 		         "required");

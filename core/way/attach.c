@@ -16,6 +16,7 @@
 #include "way/drain.h"
 #include "way/figures.h"
 #include "way/flow.h"
+#include "way/handshakes.h"
 #include "way/talk.h"
 
 /* generation->run. All seats of a generation in one array: a change on the board looks at each. */
@@ -51,6 +52,7 @@ static void
 attach_turn_ends(struct ev_loop *loop, struct ev_prepare *turn, int events)
 {
 	(void)loop, (void)events;
+	handshakes_make_room(container_of(turn, struct way, turn));
 	way_turn(container_of(turn, struct way, turn));
 	log_flush();
 }
@@ -70,6 +72,7 @@ way_new(struct child *child)
 	link_init(&way->doors);
 	link_init(&way->aside);
 	link_init(&way->roused);
+	link_init(&way->under_way);
 	way->flows = flows_new(way);
 	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;

@@ -52,7 +52,8 @@
 	X(TLS_LATE, "tls-late", false, "client did not complete the TLS handshake in time") \
 	X(TLS_SERVER, "tls-server", true, "TLS handshake with the server failed") \
 	X(TLS_BROKEN, "tls-broken", true, "TLS failed") \
-	X(DRAINED, "drained", false, "server is drained, and nothing was said for drain-close")
+	X(DRAINED, "drained", false, "server is drained, and nothing was said for drain-close") \
+	X(TLS_SLOW, "tls-slow", false, "client let the TLS handshake wait, and others needed its place")
 
 enum reason {
 #define REASON_ENUM(name, label, error, words) REASON_##name,

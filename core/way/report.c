@@ -98,7 +98,9 @@ report_tls(const struct conn *conn, const char *words, char *out)
 	const char *problem = conn->problem ? conn->problem : "no reason given";
 	char limit[DURATION_TEXT_SIZE];
 
-	if (conn->reason == REASON_TLS_LATE)
+	if (conn->reason == REASON_TLS_SLOW)
+		snprintf(out, REPORT_WORDS, "%s (worker-handshakes %u)", words, conn->way->most_handshakes);
+	else if (conn->reason == REASON_TLS_LATE)
 		snprintf(out, REPORT_WORDS, "client did not complete the TLS handshake within "
 		         "handshake-timeout (%s)",
 		         duration_text(conn->listener->tls->handshake_timeout.ms, limit));
@@ -177,6 +179,7 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 		break;
 	case REASON_TLS_HANDSHAKE:
 	case REASON_TLS_LATE:
+	case REASON_TLS_SLOW:
 	case REASON_TLS_SERVER:
 	case REASON_TLS_BROKEN:
 		report_tls(conn, words, out);

@@ -12,6 +12,7 @@
 #include "base/slab.h"
 #include "net/socket.h"
 #include "net/tls_park.h"
+#include "way/handshakes.h"
 #include "way/side.h"
 
 enum {
@@ -94,20 +95,6 @@ tls_serve(struct side_tls *tls, char *to, size_t size)
 	return n;
 }
 
-/* A client's handshake is under way from its first byte on: who says nothing costs next to nothing,
- * and shall not keep others out. */
-static void
-tls_count(struct side_tls *tls, bool begun)
-{
-	struct way *way = tls->way;
-
-	if (begun == tls->counted || (begun && !SSL_is_server(tls->ssl)))
-		return;
-	tls->counted = begun;
-	way->handshakes += begun ? 1 : -1u;
-	accept_handshakes(way);
-}
-
 /* Fills the worker's buffer. As recv(). */
 static ssize_t
 tls_recv(struct side_tls *tls)
@@ -132,8 +119,7 @@ tls_recv(struct side_tls *tls)
 		way->records.owner = tls;
 		way->records.at = way->records.bytes;
 		way->records.len = (size_t)n;
-		if (!tls->secured)
-			tls_count(tls, true);
+		handshakes_begin(tls);
 	}
 	return n;
 }
@@ -230,6 +216,8 @@ tls_new(struct conn *conn, struct side *side)
 		return NULL;
 	*tls = (struct side_tls){ .way = way, .side = side, .readable = true };
 	timer_init(&tls->rest);
+	timer_init(&tls->slow_timer);
+	link_init(&tls->under_way);
 	/* What came behind a PROXY header. */
 	if (!side_keep(way)) {
 		slab_give(way->tls_slab, tls);
@@ -307,7 +295,7 @@ tls_note(struct side_tls *tls)
 	size_t n = SSL_is_server(tls->ssl) ? tls_sni(tls->ssl, sni, sizeof(sni)) : 0;
 
 	tls->secured = true;
-	tls_count(tls, false);
+	handshakes_end(tls);
 	tls->version = SSL_get_version(tls->ssl);
 	tls->cipher = SSL_get_cipher_name(tls->ssl);
 	tls->resumed = SSL_session_reused(tls->ssl);
@@ -496,7 +484,7 @@ side_tls_drop(struct side *side, bool orderly)
 	side->tls = NULL;
 	if (way->records.owner == tls)
 		way->records.owner = NULL;
-	tls_count(tls, false);
+	handshakes_end(tls);
 	if (tls->raw)
 		chunk_give(way->chunks, tls->raw);
 	if (tls->ssl) {

@@ -18,6 +18,8 @@ struct side_tls {
 	SSL *ssl;                 /* may be parked: side_tls_awake() gives it */
 	struct tls_parked *parked;
 	struct timer_entry rest;  /* armed unless it is parked */
+	struct link under_way;    /* way.under_way, while counted: handshakes.c */
+	struct timer_entry slow_timer; /* armed until it is slow */
 	uint64_t used_ms;
 	const char *version, *cipher; /* constants of OpenSSL's */
 	char *sni;                /* what the client asked for; NULL: nothing */
@@ -27,6 +29,7 @@ struct side_tls {
 	bool readable;            /* the socket may have more */
 	bool ended;               /* the socket has no more */
 	bool counted;             /* among way.handshakes */
+	bool slow;                /* its handshake takes long */
 	bool secured;             /* the handshake is done: version, cipher, resumed, sni are known */
 	bool resumed;
 	bool read_wants_write, write_wants_read;

@@ -327,6 +327,7 @@ talk_failure(const struct conn *conn)
 	case REASON_MOVED:
 	case REASON_TLS_HANDSHAKE:
 	case REASON_TLS_LATE:
+	case REASON_TLS_SLOW:
 	case REASON_DRAINED:
 	case REASONS_END:
 		break;

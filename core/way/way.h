@@ -189,6 +189,8 @@ struct way {
 	struct slab *tls_slab;
 	uint32_t handshakes;      /* of clients, that have begun and are not done */
 	uint32_t most_handshakes;
+	uint32_t slow_handshakes; /* of them, that take long: handshakes.c */
+	struct link under_way;    /* the oldest first */
 	bool busy;                /* with so many that the doors with TLS are shut */
 	char subject[1024];       /* of the connection in hand, see side_tls_facts() */
 	struct chunk_pool *chunks;

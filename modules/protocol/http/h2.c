@@ -61,6 +61,9 @@ h2_stream_free(struct h2 *h2, struct h2_stream *stream)
 	h2_unqueue(h2, stream);
 	if (!stream->closed)
 		nghttp2_session_set_stream_user_data(h2->ng, stream->id, NULL);
+	/* Our reset is still to be sent. */
+	if (!stream->closed && !stream->asked)
+		h2_guard_cut(h2, (uint32_t)stream->id);
 	out_free(&stream->method);
 	out_free(&stream->path);
 	out_free(&stream->host);
@@ -71,50 +74,6 @@ h2_stream_free(struct h2 *h2, struct h2_stream *stream)
 	free(stream);
 	h2->session->gauge[GAUGE_H2_STREAMS]--;
 	h2->session->busy = h2->streams != NULL;
-}
-
-/* ---- abuse ---- */
-
-static bool
-h2_too_many(struct h2 *h2, uint32_t *counter, uint32_t most)
-{
-	if (h2->session->now_ms - h2->period_ms > H2_PERIOD_MS) {
-		h2->period_ms = h2->session->now_ms;
-		h2->resets = h2->glitches = 0;
-	}
-	return ++*counter > most;
-}
-
-static void
-h2_reset_seen(struct h2 *h2)
-{
-	sy_count(h2->session, COUNT_H2_RESETS, 1);
-	if (h2_too_many(h2, &h2->resets, H2_RESETS))
-		h2->abuse = "the client takes its requests back, one after the other (rapid reset)";
-}
-
-/* The head of a frame, before libnghttp2 sees it. */
-static void
-h2_frame(struct h2 *h2)
-{
-	uint32_t len = (uint32_t)h2->head[0] << 16 | (uint32_t)h2->head[1] << 8 | h2->head[2];
-	uint8_t type = h2->head[3], flags = h2->head[4];
-	bool glitch = type == NGHTTP2_SETTINGS || type == NGHTTP2_PING || type == NGHTTP2_PRIORITY ||
-	              type == NGHTTP2_RST_STREAM || type > NGHTTP2_CONTINUATION ||
-	              (type == NGHTTP2_DATA && !len && !(flags & NGHTTP2_FLAG_END_STREAM)) ||
-	              (type == NGHTTP2_CONTINUATION && !len);
-
-	h2->left = len;
-	if (type == NGHTTP2_HEADERS)
-		h2->block = h2->continuations = 0;
-	if (type == NGHTTP2_HEADERS || type == NGHTTP2_CONTINUATION)
-		h2->block += len;
-	if (type == NGHTTP2_CONTINUATION && ++h2->continuations > H2_CONTINUATIONS)
-		h2->abuse = "a head is spread over too many frames (CONTINUATION flood)";
-	if (h2->block > http_conf(h2->session)->head_limit.n + H2_FIELDS_EXTRA)
-		h2->abuse = "a head is longer than head-limit";
-	if (glitch && h2_too_many(h2, &h2->glitches, H2_GLITCHES))
-		h2->abuse = "the client floods us with frames that bring nothing";
 }
 
 /* ---- what libnghttp2 has read ---- */
@@ -138,6 +97,7 @@ h2_on_begin(nghttp2_session *ng, const nghttp2_frame *frame, void *context)
 	if (!stream)
 		return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 	stream->id = frame->hd.stream_id;
+	h2->last = (uint32_t)stream->id;
 	stream->next = h2->streams;
 	h2->streams = stream;
 	h2->session->gauge[GAUGE_H2_STREAMS]++;
@@ -174,6 +134,8 @@ h2_field(struct h2_stream *stream, struct sy_span name, struct sy_span value)
 		/* It is the authority, or there is none. */
 		if (!stream->host.len)
 			out_span(&stream->host, value);
+		else
+			stream->two_hosts = !span_equal(out_said(&stream->host), value);
 	} else {
 		stream->has_length = stream->has_length || span_is(name, "content-length");
 		stream->binds = stream->binds || ((span_is(name, "authorization") ||
@@ -252,6 +214,11 @@ h2_begin(struct h2 *h2, struct h2_stream *stream, bool last)
 		nghttp2_submit_rst_stream(h2->ng, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_HTTP_1_1_REQUIRED);
 		return;
 	}
+	/* RFC 9113 8.3.1 */
+	if (stream->two_hosts) {
+		nghttp2_submit_rst_stream(h2->ng, NGHTTP2_FLAG_NONE, stream->id, NGHTTP2_PROTOCOL_ERROR);
+		return;
+	}
 	stream->chunks = !last && !stream->has_length;
 	stream->asked = last;
 	h2_head(stream);
@@ -272,6 +239,8 @@ h2_on_frame(nghttp2_session *ng, const nghttp2_frame *frame, void *context)
 
 	if (!stream || stream->must_end)
 		return 0;
+	if (frame->hd.type == NGHTTP2_RST_STREAM)
+		stream->taken_back = true;
 	if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST)
 		h2_begin(h2, stream, last);
 	else if (last && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS))
@@ -299,9 +268,21 @@ h2_on_close(nghttp2_session *ng, int32_t id, uint32_t error, void *context)
 	if (!stream)
 		return 0;
 	if (error != NGHTTP2_NO_ERROR && error != NGHTTP2_HTTP_1_1_REQUIRED && !stream->answered)
-		h2_reset_seen(h2);
+		h2_guard_reset(h2);
+	if (!stream->asked && !stream->taken_back)
+		h2_guard_cut(h2, (uint32_t)id);
 	stream->closed = stream->must_end = true;
 	h2_queue(h2, stream);
+	return 0;
+}
+
+/* A request that libnghttp2 refuses by itself: there are too many. */
+static int
+h2_on_invalid(nghttp2_session *ng, const nghttp2_frame *frame, int error, void *context)
+{
+	(void)ng, (void)error;
+	if (frame->hd.type == NGHTTP2_HEADERS)
+		h2_guard_cut(context, (uint32_t)frame->hd.stream_id);
 	return 0;
 }
 
@@ -328,6 +309,7 @@ h2_start(struct h2 *h2)
 		nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, h2_on_frame);
 		nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, h2_on_data);
 		nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, h2_on_close);
+		nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, h2_on_invalid);
 		nghttp2_option_set_no_auto_window_update(option, 1);
 		nghttp2_option_set_no_closed_streams(option, 1);
 		error = nghttp2_session_server_new2(&h2->ng, callbacks, h2, option);
@@ -399,9 +381,18 @@ h2_end(struct h2 *h2, uint32_t error, const char *reason)
 	return (struct sy_verdict){ .what = SY_CLOSE, .bytes = out_said(&h2->out), .reason = reason };
 }
 
-static struct sy_verdict
-h2_abused(struct h2 *h2)
+/* A frame is not to be read: the connection ends before it. */
+static bool
+h2_is_wrong(const struct h2 *h2)
 {
+	return h2->abuse || h2->reused;
+}
+
+static struct sy_verdict
+h2_wrong(struct h2 *h2)
+{
+	if (h2->reused)
+		return h2_end(h2, NGHTTP2_STREAM_CLOSED, "a request has the number of an earlier one");
 	sy_count(h2->session, COUNT_H2_ABUSE, 1);
 	return h2_end(h2, NGHTTP2_ENHANCE_YOUR_CALM, h2->abuse);
 }
@@ -450,7 +441,7 @@ h2_portion(struct h2 *h2, struct sy_span in)
 	memcpy(h2->head + h2->head_len, in.at, n);
 	h2->head_len += (uint32_t)n;
 	if (h2->head_len == H2_HEAD)
-		h2_frame(h2);
+		h2_guard(h2);
 	if (h2->left == 0 && h2->head_len == H2_HEAD)
 		h2->head_len = 0;
 	return n;
@@ -471,7 +462,7 @@ h2_read(struct h2 *h2, struct sy_span in)
 		size_t n = h2_portion(h2, sy_span(in.at + done, in.len - done));
 		ssize_t taken;
 
-		if (h2->abuse)
+		if (h2_is_wrong(h2))
 			return (ssize_t)done;
 		taken = nghttp2_session_mem_recv(h2->ng, in.at + done, n);
 		if (taken < 0)
@@ -529,8 +520,8 @@ h2_client(struct h2 *h2, struct sy_span in)
 {
 	ssize_t n;
 
-	if (h2->abuse)
-		return h2_abused(h2);
+	if (h2_is_wrong(h2))
+		return h2_wrong(h2);
 	if (h2->todo)
 		return h2_do(h2, h2->todo);
 	if (h2->session->draining && !h2->leaving) {
@@ -547,6 +538,8 @@ h2_client(struct h2 *h2, struct sy_span in)
 	if (!nghttp2_session_want_read(h2->ng) && !nghttp2_session_want_write(h2->ng))
 		return (struct sy_verdict){ .what = SY_CLOSE, .reason = "the HTTP/2 connection is over" };
 	n = h2_read(h2, in);
+	if (h2_is_wrong(h2))
+		return h2_wrong(h2);
 	if (n < 0)
 		return h2_end(h2, NGHTTP2_PROTOCOL_ERROR, "what the client says is no HTTP/2");
 	if (h2->piece.at)

@@ -22,6 +22,7 @@ enum {
 	H2_CREDIT = 98304,        /* of a request's body that may wait for its session; in chunks of a byte
 	                           * each that is six times as much, and the core holds 1 MiB */
 	H2_OUT = 65536,           /* frames that are written at once, about */
+	H2_CUT = 64,              /* streams that we reset while the client had more to say, remembered */
 	H2_FIELDS_EXTRA = 16384,  /* what a head may be longer than head-limit before the stream is reset */
 };
 
@@ -35,7 +36,8 @@ struct h2_stream {
 	bool must_open, must_end; /* to be told to the core */
 	bool closed;              /* libnghttp2 has forgotten it */
 	bool asked;               /* the request is complete */
-	bool has_length, chunks, has_host, binds, trailing;
+	bool taken_back;          /* the client reset it */
+	bool has_length, chunks, two_hosts, binds, trailing;
 	bool answering, answered; /* the answer's head, all of the answer was given to libnghttp2 */
 	bool deferred;            /* libnghttp2 waits for more of the answer */
 	uint8_t body;             /* enum h2_body */
@@ -55,6 +57,8 @@ struct h2 {
 	uint32_t preface, head_len, left;
 	uint8_t head[H2_HEAD];
 	uint32_t block, continuations;
+	/* The highest stream of the client's, and those of which it may not know yet that we reset them. */
+	uint32_t last, cut[H2_CUT], n_cut;
 	/* A piece of a request's body, in the client's bytes. */
 	struct h2_stream *from;
 	struct sy_span piece;
@@ -67,6 +71,7 @@ struct h2 {
 	uint64_t period_ms;
 	uint32_t resets, glitches;
 	const char *abuse;        /* words; the connection is to be closed */
+	bool reused;              /* the number of an earlier request was used again; the same */
 	bool paused;              /* by a piece of a body */
 	bool leaving, terminated;
 	struct out out;
@@ -74,6 +79,12 @@ struct h2 {
 
 /* h2_answer.c. */
 struct sy_verdict h2_answer(struct h2 *h2, struct h2_stream *stream, struct sy_span in, bool eof);
+/* h2_guard.c. The head of a frame is there: what it may bring is counted, and abuse or reused set. */
+void h2_guard(struct h2 *h2);
+/* The client took a request back, or broke it. */
+void h2_guard_reset(struct h2 *h2);
+/* We reset a stream of which the client may have more to say. */
+void h2_guard_cut(struct h2 *h2, uint32_t id);
 /* h2.c. All frames that can be written now, into h2->out. */
 void h2_frames(struct h2 *h2);
 void h2_queue(struct h2 *h2, struct h2_stream *stream);

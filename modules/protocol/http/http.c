@@ -372,18 +372,29 @@ http_server(struct sy_session *session, struct sy_span in, bool eof)
 
 /* ---- the module ---- */
 
+/* Over TLS it was agreed on (RFC 9113 3.2), in clear the first bytes tell (3.3). False: more are needed. */
+static bool
+http_tell_version(struct sy_session *session, struct sy_span in, bool eof)
+{
+	struct http *http = session->state;
+	bool whole;
+
+	if (session->facts.secure) {
+		http->speaks_h2 = span_is(session->facts.alpn, "h2");
+		return true;
+	}
+	http->speaks_h2 = h2_preface(in, &whole);
+	return !http->speaks_h2 || whole || eof;
+}
+
 static struct sy_verdict
 http_data(struct sy_session *session, enum sy_side side, uint32_t exchange, struct sy_span in, bool eof)
 {
 	struct http *http = session->state;
 
-	if (!http->heard && !session->stream && http_conf(session)->http2 && in.len) {
-		bool whole;
-
-		if (h2_preface(in, &whole) && !whole && !eof)
-			return http_need(http_conf(session)->header_timeout.ms);
-		http->speaks_h2 = h2_preface(in, &whole);
-	}
+	if (!http->heard && !session->stream && http_conf(session)->http2 && in.len &&
+	    !http_tell_version(session, in, eof))
+		return http_need(http_conf(session)->header_timeout.ms);
 	http->heard = http->heard || in.len > 0;
 	if (http->speaks_h2)
 		return h2_data(session, side, exchange, in, eof);
@@ -478,14 +489,23 @@ static const struct sy_figure http_counters[] = {
 	[HTTP_COUNTERS] = { NULL, NULL },
 };
 
+static const char *const *
+http_alpn(const void *conf)
+{
+	static const char *const names[] = { "h2", "http/1.1", NULL };
+
+	return ((const struct http_conf *)conf)->http2 ? names : names + 1;
+}
+
 static const struct sy_protocol http_ops = {
 	.size = sizeof(struct sy_protocol),
-	.flags = SY_STREAMS | SY_SHARES,
+	.flags = SY_STREAMS | SY_SHARES | (sizeof(HTTP_NAME) == sizeof("https") ? SY_SECURE : 0),
 	.load_unit = "requests",
 	.gauges = http_gauges,
 	.counters = http_counters,
 	.session_size = sizeof(struct http),
 	.window = HTTP_WINDOW,
+	.alpn = http_alpn,
 	.data = http_data,
 	.close = http_close,
 	.fail = http_fail,

@@ -5,7 +5,8 @@
  *	response.c   the head of an answer, how it goes to the client
  *	answer.c     answers of our own: pages, redirects, refusals
  *	rules.c      matches, and what they lead to; settings.c: the directives
- *	h2.c         HTTP/2 towards clients; each stream becomes a session of http.c
+ *	h2.c         HTTP/2 towards clients; each stream becomes a session of http.c; h2_answer.c: its answer,
+ *	             h2_guard.c: abuse
  *	message.c chunked.c    the bytes of HTTP/1.x
  *	wanted.c out.c          comparing text, putting text together */
 #ifndef PROTOCOL_HTTP_HTTP_H

@@ -150,9 +150,9 @@ const struct sy_row settings_rows[] = {
 	              "%method, %scheme, %client, %port, %service, %server, %sni and %certificate; %% is a "
 	              "percent sign."),
 	SY_ROW(struct http_conf, http2, "http2", .preset = "off",
-	       .doc = "HTTP/2 towards clients; the listener's tls block needs alpn h2 http/1.1 for it. Servers "
-	              "are asked with HTTP/1.1. A client that logs on with NTLM or Negotiate is sent back to "
-	              "HTTP/1.1."),
+	       .doc = "HTTP/2 towards clients. Listeners with TLS offer it by themselves (ALPN), those without "
+	              "take it from clients that know. Servers are asked with HTTP/1.1. A client that logs on "
+	              "with NTLM or Negotiate is sent back to HTTP/1.1; so pin on does not go with it."),
 	SY_ROW(struct http_conf, http2_streams, "http2-streams", .min = 1, .max = 1000, .preset = "100",
 	       .doc = "Requests that an HTTP/2 connection may have under way."),
 	SY_ROW_END
@@ -175,12 +175,22 @@ settings_limits(const struct http_conf *conf, struct sy_err *err)
 	return 0;
 }
 
+static int
+settings_http2(const struct http_conf *conf, struct sy_err *err)
+{
+	if (conf->http2 && conf->pin.index == PIN_ON)
+		return sy_fail(err, "http2: the requests of one connection go to several servers at once, and pin "
+		               "on gives each client one connection to one server: pin auto sends those who log "
+		               "on with NTLM or Negotiate back to HTTP/1.1, and pins them there");
+	return 0;
+}
+
 int
 settings_check(void *conf, struct sy_err *err)
 {
 	struct http_conf *http = conf;
 
-	if (settings_limits(http, err) != 0 || settings_status(http->redirect_status, err) != 0 ||
+	if (settings_limits(http, err) != 0 || settings_http2(http, err) != 0 || settings_status(http->redirect_status, err) != 0 ||
 	    (http->redirect && rules_check_text("redirect", http->redirect, false, err) != 0) ||
 	    (http->set_host && rules_check_text("set-host", http->set_host, false, err) != 0))
 		return -1;
