@@ -129,6 +129,12 @@ normal_main(struct normal *normal)
 	if (node) {
 		normal_rows(normal, node, notify_rows);
 	}
+	node = (struct node *)node_child(root, "recorder");
+	if (node)
+		normal_rows(normal, node, recorder_rows);
+	node = (struct node *)node_child(root, "exchange-log");
+	if (node)
+		normal_rows(normal, node, exchange_log_rows);
 	node = (struct node *)node_child(root, "console");
 	if (node) {
 		normal_listens(normal, node);

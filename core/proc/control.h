@@ -69,6 +69,9 @@ enum control_ask {
 	ASK_CLEAR_CONNECTIONS,    /* close what matches (same text), with the reason "closed by the operator" */
 	ASK_MEMORY,               /* JSON object: what is held, by kind */
 	ASK_CHECK_NOW,            /* checker: text: seat cell, or empty for all */
+	ASK_TRACE,                /* workers: text as trace_begin() wants it, way/trace.h; JSON array in the answer:
+	                             empty, or why not */
+	ASK_TRACE_END,            /* workers: struct trace_summary and blocks of pcapng; nothing when none is there */
 };
 
 struct control_record {
