@@ -56,8 +56,8 @@ const char *age_since(json_int_t wall_ms, json_int_t now_ms, char *out, size_t l
 const char *amount_text(json_int_t n, char *out, size_t len); /* 1234 56.7k 1.2M */
 
 /* ctl_spawn.c: runs steelyardd with these arguments, as the user who asks; what it prints is appended to
- * `out`, what it complains of goes to our own standard error. in: its standard input, or -1. True when
- * it succeeded. */
+ * `out`, what it complains of goes to our own standard error. in: what it finds as descriptor 3, or -1.
+ * True when it succeeded. */
 struct text;
 bool ctl_spawn(struct ctl *ctl, const char *const *args, int in, struct text *out);
 

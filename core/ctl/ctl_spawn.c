@@ -25,22 +25,19 @@ spawn_read_all(int fd, struct text *out)
 	return n == 0;
 }
 
-/* Our own standard input and output are put aside meanwhile. */
+/* Our own standard output is put aside meanwhile. */
 static pid_t
 spawn_loader(struct ctl *ctl, const char *const *args, int in, int out, struct sy_err *err)
 {
 	const char *daemon = ctl->daemon ? ctl->daemon : SBINDIR "/steelyardd";
-	int ours[2] = { fcntl(0, F_DUPFD_CLOEXEC, 3), fcntl(1, F_DUPFD_CLOEXEC, 3) };
+	int ours = fcntl(1, F_DUPFD_CLOEXEC, 3);
 	pid_t pid = -1;
 
-	if (ours[0] < 0 || ours[1] < 0 || (in >= 0 && dup2(in, 0) < 0) || dup2(out, 1) < 0)
-		sy_fail(err, "no descriptor is left: %s", strerror(errno));
-	else
-		pid = spawn_image(daemon, "steelyardd", args, NULL, 0, err);
-	for (int i = 0; i < 2; i++) {
-		dup2(ours[i], i);
-		close(ours[i]);
-	}
+	if (ours < 0 || dup2(out, 1) < 0)
+		return sy_fail(err, "no descriptor is left: %s", strerror(errno));
+	pid = spawn_image(daemon, "steelyardd", args, &in, in >= 0, err);
+	dup2(ours, 1);
+	close(ours);
 	return pid;
 }
 

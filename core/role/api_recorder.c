@@ -76,15 +76,21 @@ record_ended(json_t *json, const struct record_end *end)
 		json_object_set_new(json, "error", json_string(strerror(end->error)));
 }
 
+uint64_t
+recorder_offset(void)
+{
+	return clock_wall_ms() - clock_ms();
+}
+
 json_t *
-record_json(unsigned row, const struct record *record)
+record_json(unsigned row, const struct record *record, uint64_t offset)
 {
 	char process[24];
 	json_t *json;
 
 	record_process(row, process, sizeof(process));
 	json = json_pack("{s:I, s:s, s:i, s:s}", "time",
-	                 (json_int_t)(clock_wall_ms() - clock_ms() + record->at_ms), "process", process,
+	                 (json_int_t)(offset + record->at_ms), "process", process,
 	                 "pid", (int)record->pid, "what", record_kinds[record->kind]);
 	if (record->kind != RECORD_LINE) {
 		record_ended(json, &record->end);
@@ -185,12 +191,13 @@ recorder_answer(struct request *request, const char *name, unsigned first_ring,
                 const struct recorder_filter *filter)
 {
 	size_t n, limit = request_number(request, "limit", RECORDER_LIMIT);
+	uint64_t offset = recorder_offset();
 	struct recorder_found *found = recorder_gather(request->console->child->board, filter,
 	                                               first_ring, limit, &n);
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, record_json(found[i].row, &found[i].record));
+		json_array_append_new(list, record_json(found[i].row, &found[i].record, offset));
 	free(found);
 	request_json(request, json_pack("{s:o}", name, list));
 }

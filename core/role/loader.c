@@ -145,7 +145,7 @@ loader_explain(const struct options *options)
 {
 	struct load load = { 0 };
 	struct sy_err err = { "" };
-	json_t *ask = json_loadf(stdin, 0, NULL), *answer = NULL;
+	json_t *ask = json_loadfd(SPAWN_FD_CONTROL, 0, NULL), *answer = NULL;
 	int result = loader_load(&load, options->config, options->module_dir);
 
 	if (load.complaints.errors)

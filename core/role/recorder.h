@@ -13,7 +13,9 @@ struct recorder_found {
 /* api_recorder.c. The newest records of all processes, the newest first; n of them, freed by the
  * caller. */
 struct recorder_found *recorder_all(struct board *board, size_t limit, size_t *n);
-json_t *record_json(unsigned row, const struct record *record);
+/* `offset`: from the monotonic clock to the wall's, by recorder_offset(). */
+json_t *record_json(unsigned row, const struct record *record, uint64_t offset);
+uint64_t recorder_offset(void);
 
 /* recorder_file.c */
 /* A server changed state: what led to it is written down soon. */

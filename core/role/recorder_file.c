@@ -17,7 +17,6 @@
 enum {
 	RECORDER_SOON_MS = 1000,  /* what follows from it shall be in the file, too */
 	RECORDER_NAME = 64,
-	RECORDER_LINE = 1024,     /* a record takes about so much at most */
 };
 
 static const struct recorder_settings *
@@ -80,6 +79,7 @@ static void
 recorder_text(struct console *console, const char *why, struct text *out)
 {
 	uint64_t most = recorder_settings(console)->size.n;
+	uint64_t offset = recorder_offset();
 	size_t n, first, used = 0;
 	struct recorder_found *found = recorder_all(console->child->board, most / 64, &n);
 	char **lines = calloc(n + 1, sizeof(*lines));
@@ -90,16 +90,19 @@ recorder_text(struct console *console, const char *why, struct text *out)
 	text_printf(out, "%s\n", line ? line : "{}");
 	free(line);
 	json_decref(head);
-	for (first = 0; lines && first < n && used + out->len < most; first++) {
-		json_t *json = record_json(found[first].row, &found[first].record);
+	for (first = 0; lines && first < n; first++) {
+		json_t *json = record_json(found[first].row, &found[first].record, offset);
 
 		lines[first] = json_dumps(json, JSON_COMPACT);
-		used += lines[first] ? strlen(lines[first]) + 1 : 0;
 		json_decref(json);
+		used += lines[first] ? strlen(lines[first]) + 1 : 0;
+		if (!lines[first] || used + out->len > most)
+			break;
 	}
+	if (lines)
+		free(lines[first]); /* the one that does not fit, or none */
 	while (lines && first-- > 0) {
-		if (lines[first] && out->len + strlen(lines[first]) < most)
-			text_printf(out, "%s\n", lines[first]);
+		text_printf(out, "%s\n", lines[first]);
 		free(lines[first]);
 	}
 	free(lines);
@@ -137,12 +140,13 @@ recorder_file(struct console *console)
 	char stamp[32], name[RECORDER_NAME];
 	struct text text = { 0 };
 	struct tm utc;
-	int dir = open(settings->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int dir;
 
 	gmtime_r(&seconds, &utc);
 	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &utc);
 	snprintf(name, sizeof(name), "recorder-%s.%03uZ.json", stamp, (unsigned)(now % 1000));
 	errno = 0;
+	dir = open(settings->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir >= 0)
 		recorder_text(console, console->recorder.why, &text);
 	if (dir < 0 || !recorder_write(dir, name, &text)) {
