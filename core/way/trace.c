@@ -97,6 +97,7 @@ trace_begin(struct way *way, const char *text)
 	if (!trace)
 		return "no memory";
 	trace->way = way;
+	trace->since_ms = way->child->now_ms;
 	if (!trace_read_words(trace, text, &ms) || !ms || !trace->of.most_bytes) {
 		free(trace);
 		return "not understood";
@@ -207,7 +208,7 @@ trace_introduce(struct trace *trace, struct trace_conn *traced, const struct con
 {
 	struct trace_half *half = &traced->half[TRACE_CLIENTS];
 	char words[TRACE_WORDS], client[ADDR_TEXT_SIZE];
-	bool before = conn->server_addr.family != SY_NO_ADDR;
+	bool before = conn->accepted_ms < trace->since_ms;
 
 	half->peer = conn->peer;
 	half->own = conn->service_addr;

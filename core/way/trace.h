@@ -49,6 +49,7 @@ struct trace {
 		bool decrypted;
 		uint64_t most_bytes;
 	} of;
+	uint64_t since_ms;
 	struct text out;          /* blocks of pcapng */
 	uint32_t n_packets, n_conns;
 	uint32_t left_out;        /* connections for which there was no place */
