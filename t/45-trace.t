@@ -68,14 +68,25 @@ sub fetch {
 	close $out;
 	return ($head =~ m{^HTTP/1\.1 (\d+)}, $head =~ /^content-type:\s*(\S+)/im);
 }
-sub rows {
-	my ($filter, @fields) = @_;
-	my @rows = map { chomp; my @row = split /\t/, $_, -1; push @row, '' while @row < @fields; \@row } `tshark -n -r $file @{[ $filter ? "-Y '$filter'" : '' ]} -o tcp.check_checksum:FALSE -T fields @{[ map { "-e $_" } @fields ]} 2>$dir/said`;
-	return @rows;
+# What tshark sees in it, a hash for each packet; read once.
+my @fields = qw(frame.number frame.interface_name frame.comment frame.len frame.cap_len ip.checksum.status tcp.srcport tcp.dstport
+	tcp.flags tcp.len tcp.payload tcp.analysis.flags udp.payload);
+my @packets;
+sub look {
+	@packets = map {
+		chomp;
+		my %packet;
+		@packet{@fields} = map { $_ // '' } (split /\t/, $_, -1)[0 .. $#fields];
+		$packet{side} = $packet{'frame.interface_name'};
+		$packet{said} = pack 'H*', $packet{'tcp.payload'} || $packet{'udp.payload'};
+		\%packet;
+	} `tshark -n -r $file -T fields @{[ map { "-e $_" } @fields ]} 2>$dir/said`;
 }
-sub said { open my $in, '<', "$dir/said" or return ''; local $/; return <$in> =~ s/Running as user.*\n//r }
-sub comments { return map { $_->[0] } grep { length $_->[0] } rows('', 'frame.comment') }
-sub traced { my ($code, %of) = @_; my (undef, $status) = begin(%of); is($status, 200, 'it begins'); $code->(); quiet(); return fetch() }
+sub of { my $side = shift; return grep { $_->{side} eq $side } @packets }
+sub said { return join '', map { $_->{said} } @_ }
+sub complaint { open my $in, '<', "$dir/said" or return ''; local $/; return <$in> =~ s/Running as user.*\n//r }
+sub comments { return grep { length } map { $_->{'frame.comment'} } @packets }
+sub traced { my ($code, %of) = @_; my (undef, $status) = begin(%of); is($status, 200, 'it begins'); $code->(); quiet(); my @got = fetch(); look(); return @got }
 sub quiet { Steelyard::wait_for('all to have ended', sub { !grep { $_->{transport} eq 'tcp' } @{ $sy->api('GET', '/v1/connections')->{connections} } }) }
 sub visit { my ($name, $text, %opt) = @_; my $sock = dial($port{$name}, %opt); say($sock, "$text\n"); my $got = hear($sock, qr/\n/); my $from = $sock->sockport; close $sock; return ($got, $from) }
 
@@ -83,29 +94,27 @@ subtest 'a connection' => sub {
 	my $from;
 	my ($status, $type) = traced(sub { (undef, $from) = visit('web', 'hello there'); visit('other', 'not mine') }, service => 'web');
 	is("$status $type", '200 application/x-pcapng', 'a capture file');
-	my @all = rows('', 'frame.interface_name', 'ip.src', 'tcp.srcport', 'ip.dst', 'tcp.dstport', 'tcp.flags', 'tcp.len');
-	is(said(), '', 'tshark has nothing to say');
-	my @server = grep { $_->[0] eq 'servers' } @all;
-	my $address = $server[0][4];
-	ok($address == $s1->port || $address == $s2->port, 'the server is one of both');
-	is(scalar(grep { $_->[4] == $port{web} || $_->[2] == $port{web} } grep { $_->[0] eq 'clients' } @all), scalar(grep { $_->[0] eq 'clients' } @all), 'the client side is to the VIP');
-	is($all[0][2], $from, 'the client has its port');
-	my @flags = map { hex $_->[5] } grep { $_->[0] eq 'clients' } @all;
+	is(complaint(), '', 'tshark has nothing to say');
+	my ($client, $server) = map { [of($_)] } qw(clients servers);
+	my $at = $server->[0]{'tcp.dstport'};
+	ok($at == $s1->port || $at == $s2->port, 'the server is one of both');
+	is($client->[0]{'tcp.srcport'}, $from, 'the client has its port');
+	is($client->[0]{'tcp.dstport'}, $port{web}, 'and comes to the VIP');
+	my @flags = map { hex $_->{'tcp.flags'} } @$client;
 	is_deeply([@flags[0 .. 2]], [0x02, 0x12, 0x10], 'it opens with a handshake');
 	is(scalar(grep { $_ & 1 } @flags), 2, 'and ends with two ends');
-	for my $side (qw(clients servers)) {
-		my ($up, $down) = map { join '', map { pack 'H*', $_->[0] } rows("frame.interface_name == \"$side\" && tcp.$_", 'tcp.payload') }
-			$side eq 'clients' ? ("dstport == $port{web}", "srcport == $port{web}") : ("dstport == $address", "srcport == $address");
-		is($up, "hello there\n", "what was asked, on the side of the $side");
-		like($down, qr/^s\d: hello there\n$/, 'and what was answered');
+	for ([$client, $port{web}, 'client'], [$server, $at, 'server']) {
+		my ($packets, $there, $who) = @$_;
+		is(said(grep { $_->{'tcp.dstport'} == $there } @$packets), "hello there\n", "what was asked, on the side of the $who");
+		like(said(grep { $_->{'tcp.srcport'} == $there } @$packets), qr/^s\d: hello there\n$/, 'and what was answered');
 	}
-	is_deeply([map { $_->[0] } rows('tcp.analysis.flags', 'frame.number')], [], 'as TCP it makes sense');
-	is_deeply([map { $_->[0] } rows('ip.checksum.status == 0', 'frame.number')], [], 'checksums are right');
+	is_deeply([map { $_->{'frame.number'} } grep { length $_->{'tcp.analysis.flags'} } @packets], [], 'as TCP it makes sense');
+	is_deeply([map { $_->{'frame.number'} } grep { $_->{'ip.checksum.status'} eq '0' } @packets], [], 'checksums are right');
 	my @comments = comments();
 	like($comments[0], qr/^connection \w+ of virtual-service web, worker \d$/, 'whose it is');
 	ok(scalar(grep { /^server s\d of pool p: scheduler; client in clear, server in clear$/ } @comments), 'why which server') or diag explain \@comments;
 	ok(scalar(grep { /^client-done: client closed first$/ } @comments), 'why it ended');
-	unlike(join("\n", map { $_->[0] } rows('', 'tcp.payload')), qr/@{[ unpack 'H*', 'not mine' ]}/, 'nothing of another service');
+	unlike(said(@packets), qr/not mine/, 'nothing of another service');
 	like(scalar `capinfos -kct $file 2>&1`, qr/service=web, 60 s, by uid 0: \d+ packets of 1 connections; nothing was left out/, 'the file says whose it is') or diag scalar `capinfos $file`;
 };
 
@@ -116,10 +125,10 @@ subtest 'decisions' => sub {
 	ok(scalar(grep { /^server gone: server refused the connection: Connection refused$/ } @comments), 'and refused');
 	ok(scalar(grep { /^server s2 of pool refuses: retry; / } @comments), 'the next one');
 	ok(scalar(grep { /^denied: client is in a deny network$/ } @comments), 'a client that was refused');
-	my @reset = rows('frame.interface_name == "servers" && tcp.flags.reset == 1', 'tcp.srcport');
-	is($reset[0][0], 1, 'a reset of the server');
+	my ($reset) = grep { hex($_->{'tcp.flags'}) & 4 } of('servers');
+	is($reset->{'tcp.srcport'}, 1, 'a reset of the server');
 	traced(sub { visit('web', 'x') }, client => '192.0.2.0/24');
-	is_deeply([rows('', 'frame.number')], [], 'nobody of that network came');
+	is(scalar @packets, 0, 'nobody of that network came');
 };
 
 subtest 'one that is open already' => sub {
@@ -127,8 +136,8 @@ subtest 'one that is open already' => sub {
 	say($sock, "before\n");
 	hear($sock, qr/\n/);
 	traced(sub { say($sock, "after\n"); hear($sock, qr/\n/); cut($sock) }, service => 'web');
-	my $all = join '', map { pack 'H*', $_->[0] } rows('', 'tcp.payload');
-	is($all =~ /before/ ? 'before' : 'after', 'after', 'from then on');
+	like(said(@packets), qr/^after\n/, 'from then on');
+	unlike(said(@packets), qr/before/, 'and nothing before');
 	ok(scalar(grep { /it was open before the trace began/ } comments()), 'it says so');
 	ok(scalar(grep { /^client-reset: / } comments()), 'and how it ended');
 };
@@ -140,11 +149,12 @@ subtest 'datagrams' => sub {
 	$sock->recv(my $answer, 100);
 	is($answer, 'echo ping', 'an answer');
 	fetch();
-	is_deeply([map { [$_->[0], pack 'H*', $_->[1]] } rows('', 'frame.interface_name', 'udp.payload')],
+	look();
+	is_deeply([map { [$_->{side}, $_->{said}] } @packets],
 		[['clients', 'ping'], ['servers', 'ping'], ['servers', 'echo ping'], ['clients', 'echo ping']], 'four packets');
 	my @comments = comments();
 	like($comments[0], qr/^flow \w+ of virtual-service udp, worker \d; server echo of pool u: scheduler$/, 'with the decision');
-	is(said(), '', 'tshark has nothing to say');
+	is(complaint(), '', 'tshark has nothing to say');
 };
 
 subtest 'much' => sub {
@@ -152,13 +162,12 @@ subtest 'much' => sub {
 	is($get->(), 600000 + length '<end>', 'without a trace');
 	traced(sub { is($get->(), 600000 + length '<end>', 'all of it arrives') }, service => 'bulk', bytes => 4 << 20);
 	my $n = 0;
-	$n += $_->[0] for rows("frame.interface_name == \"servers\" && tcp.srcport == @{[ $bulk->port ]}", 'tcp.len');
+	$n += $_->{'tcp.len'} for grep { $_->{'tcp.srcport'} == $bulk->port } of('servers');
 	is($n, 600000, 'and is in the trace');
 	traced(sub { is($get->(), 600000 + length '<end>', 'it arrives when the trace is full, too') }, service => 'bulk', bytes => 100000);
 	ok(-s $file <= 101000, 'which is no larger than allowed: ' . -s $file);
 	like(scalar `capinfos -k $file 2>&1`, qr/there were more bytes than it could take/, 'it says so');
-	rows('', 'frame.number');
-	is(said(), '', 'and it is whole');
+	is(complaint(), '', 'and it is whole');
 };
 
 subtest 'TLS' => sub {
@@ -169,9 +178,9 @@ subtest 'TLS' => sub {
 		close $sock;
 	};
 	traced($talk, service => 'tls');
-	is(scalar(grep { -1 != index $_->[0], unpack 'H*', 'swordfish' } rows('frame.interface_name == "clients"', 'tcp.payload')), 0, 'what was said within TLS is not shown');
-	my ($long) = grep { $_->[0] == 40 + 26 } rows("frame.interface_name == \"clients\" && tcp.dstport == $port{tls}", 'frame.len', 'frame.cap_len');
-	is_deeply($long, [66, 40], 'only how much it was');
+	unlike(said(of('clients')), qr/swordfish/, 'what was said within TLS is not shown');
+	my ($long) = grep { $_->{'frame.len'} == 40 + 26 && $_->{'tcp.dstport'} == $port{tls} } of('clients');
+	is($long->{'frame.cap_len'}, 40, 'only how much it was');
 	ok(scalar(grep { /client TLSv1\.3 \w+, server in clear/ } comments()), 'and which TLS') or diag explain [comments()];
 	my ($answer, $status) = begin(service => 'tls', decrypted => JSON::PP::true);
 	is($status, 403, 'decrypted is not allowed by itself');
@@ -180,7 +189,7 @@ subtest 'TLS' => sub {
 	ok($ok, 'it is allowed now') or diag $text;
 	$port{$_} = $sy->port($_) for keys %port;
 	traced($talk, service => 'tls', decrypted => JSON::PP::true);
-	is(scalar(grep { -1 != index $_->[0], unpack 'H*', 'swordfish' } rows('frame.interface_name == "clients"', 'tcp.payload')), 2, 'then it is shown, with the answer');
+	is(scalar(grep { $_->{said} =~ /swordfish/ } of('clients')), 2, 'then it is shown, with the answer');
 };
 
 subtest 'one at a time, and who may' => sub {
@@ -218,7 +227,8 @@ subtest 'steelyardctl trace' => sub {
 	waitpid $pid, 0;
 	is($?, 0, 'an interrupt ends it');
 	$file = "$dir/ctl.pcapng";
-	ok(scalar(grep { -1 != index $_->[0], unpack 'H*', 'by hand' } rows('', 'tcp.payload')), 'and leaves a file');
+	look();
+	like(said(@packets), qr/by hand/, 'and leaves a file');
 	my ($text, $code) = $sy->ctl('trace', 'nobody', "$dir/x");
 	is($code, 1, 'of a service that is not there');
 	like($text, qr/nobody/, 'in words');
