@@ -137,6 +137,7 @@ subtest 'a folder that cannot be written to' => sub {
 	my $other = "$dir/none";
 	my ($ok, $text) = $sy->reload($conf->(recorder => "recorder { directory $other; fold 0; }"));
 	ok($ok, 'it need not be there') or diag $text;
+	like(`@{[ Steelyard::steelyardd() ]} -t -m @{[ Steelyard::modules() ]} -c $sy->{file} 2>&1`, qr{warning: recorder: nothing can be written to \Q$other\E as user \S+: No such file}, 'which is a warning when it is loaded');
 	kill 'KILL', $sy->pid_of('checker');
 	like(scalar($sy->wait_log(qr/(recorder: cannot write to .*)/)), qr{\Q$other\E: No such file.*must belong to the user}, 'it is told');
 	($ok, $text) = $sy->reload($conf->(recorder => 'recorder { directory var; }'));

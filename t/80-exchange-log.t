@@ -33,6 +33,20 @@ virtual-service web { listen 127.0.0.1:0; protocol http; pool w; monitor off; }
 virtual-service tcp { listen 127.0.0.1:0; pool e; monitor off; }
 virtual-service gone { listen 127.0.0.1:0; pool gone; monitor off; }
 CONF
+my $sip = Steelyard->server('sip', each => sub {
+	my $sock = shift;
+	my $in = '';
+	while (sysread $sock, $in, 65536, length $in) {
+		while ($in =~ s/^(.*?\r\n\r\n)//s) {
+			my $head = join '', map { "$_\r\n" } grep { /^(Via|From|To|Call-ID|CSeq):/ } split /\r\n/, $1;
+			syswrite $sock, "SIP/2.0 486 Busy Here\r\n" . $head =~ s/^(To:.*?)\r/$1;tag=2\r/mr . "Content-Length: 0\r\n\r\n";
+		}
+	}
+});
+$services .= <<"CONF";
+pool s { server sip 127.0.0.1:@{[ $sip->port ]}; }
+virtual-service sip { listen 127.0.0.1:0; protocol sip { mode connection; } pool s; monitor off; }
+CONF
 my $log = "$dir/log";
 my $sy = Steelyard->start("workers 1;\nlog stderr;\n$services");
 my %port;
@@ -44,7 +58,7 @@ sub log_as {
 	$log = "$dir/log" . ++$turn;
 	my ($ok, $text) = $sy->reload("workers 1;\nlog file $log" . ($format // '') . ";\n$services$block");
 	ok($ok, 'the configuration is good') or diag $text;
-	$port{$_} = $sy->port($_) for qw(web tcp gone);
+	$port{$_} = $sy->port($_) for qw(web tcp gone sip);
 }
 sub slurp { open my $in, '<', $log or return ''; local $/; return <$in> // '' }
 # The lines of ended connections and exchanges, when there are at least so many.
@@ -110,6 +124,19 @@ subtest 'a format' => sub {
 	log_as("exchange-log { format 'a line'; }\n", ' format=json');
 	tcp() for 1 .. 3;
 	is_deeply([lines(3, qr/^a line$/)], ['a line', 'a line', 'a line'], 'equal lines are not folded, and a format is a format in a log of JSON, too');
+};
+
+subtest 'what SIP asks' => sub {
+	log_as('');
+	my $sock = dial($port{sip});
+	say($sock, "INVITE sip:bob\@example.net SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n"
+		. "From: <sip:alice\@example.net>;tag=1\r\nTo: <sip:bob\@example.net>\r\nCall-ID: 1\@here\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+	like(hear($sock, qr/\r\n\r\n/), qr/^SIP\/2\.0 486 /, 'an answer');
+	close $sock;
+	quiet();
+	like((lines(1, qr/service=sip/))[0], qr/ method=INVITE host=example\.net status=486 ms=\d+ /, 'method, host and answer');
+	my ($ended) = @{ $sy->api('GET', '/v1/connections/ended?service=sip')->{connections} };
+	is("$ended->{asked} $ended->{status}", 'INVITE example.net 486', 'in the recorder, too');
 };
 
 subtest 'JSON' => sub {
