@@ -223,6 +223,9 @@ bind_recorder(struct binder *binder, struct global_settings *global)
 	if (!node)
 		return;
 	bind_rows(binder, node, 0, recorder_rows, global, NULL);
+	if (!recorder->directory)
+		complain(binder->complaints, node, "recorder needs a directory: recorder { directory "
+			 "/var/log/steelyard/recorder; }");
 	if (recorder->directory && *recorder->directory != '/')
 		complain(binder->complaints, node_child(node, "directory"),
 			 "directory %s: the path must begin with /", recorder->directory);

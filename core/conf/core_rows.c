@@ -137,7 +137,7 @@ const struct sy_row notify_rows[] = {
 };
 
 const struct sy_row recorder_rows[] = {
-	SY_ROW(struct global_settings, recorder.directory, "directory", .flags = SY_REQUIRED,
+	SY_ROW(struct global_settings, recorder.directory, "directory",
 	       .doc = "Folder that gets a file when a process dies or a server changes state: what was "
 		      "logged and what ended before, a JSON object on each line. It must belong to the "
 		      "user that the console runs as."),

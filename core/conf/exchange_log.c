@@ -24,8 +24,8 @@ static const struct sy_row rule_rows[] = {
 const struct sy_row exchange_log_rows[] = {
 	SY_ROW(struct exchange_log, exchanges, "exchanges", .preset = "off",
 	       .doc = "on: each exchange of a connection that carries several, one after the other, "
-		      "has a line of its own when it ends, beside the connection's. (Those that go "
-		      "side by side, as in HTTP/2, always have.)"),
+		      "has a line of its own when it ends, beside the connection's; those that go "
+		      "side by side, as in HTTP/2, always have."),
 	SY_ROW(struct exchange_log, format, "format",
 	       .doc = "What a line looks like: text in which %name, or %{name}, stands for a field, "
 		      "and %% for a percent sign. Nothing else is put on the line. A field without a "
