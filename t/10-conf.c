@@ -710,7 +710,7 @@ test_check(void)
 static void
 test_cells(void)
 {
-	const struct board_size small = { 16, 64, 16, 1024, 0 };
+	const struct board_size small = { 16, 64, 16, 1024, 0, 0 };
 	struct arena *arena = arena_new();
 	struct sy_err err;
 	int fd;

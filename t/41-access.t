@@ -108,7 +108,7 @@ subtest 'without a login' => sub {
 	($status, $body) = ask('GET', '/v1/status', tls => 1);
 	is($status, 401, 'and nothing in it');
 	like($body, qr/log in first/, 'with a reason');
-	is((ask('GET', $_, tls => 1))[0], 401, "nor $_") for qw(/metrics /v1/config /v1/stream /v1/live /v1/connections);
+	is((ask('GET', $_, tls => 1))[0], 401, "nor $_") for qw(/metrics /v1/config /v1/stream /v1/live /v1/connections /v1/connections/ended /v1/recorder);
 	($status, $body) = ask('GET', '/v1/session', tls => 1);
 	is_deeply(JSON::PP::decode_json($body), { user => undef, role => 'none', way => 'service', token => '', login => JSON::PP::true },
 		'who one is: nobody');
@@ -145,6 +145,11 @@ my @attempts = (
 	['role look changes', 403, qr/bob may only look/, @drain, tls => 1, as($bob)],
 	['no token', 403, qr/X-Steelyard-Token/, @drain, tls => 1, as(\%none)],
 	['a wrong token', 403, qr/X-Steelyard-Token/, @drain, tls => 1, as(\%wrong)],
+	['role look does not trace', 403, qr/bob may only look/, 'POST', '/v1/trace', body => { service => 'web' }, tls => 1, as($bob)],
+	['a trace without a token', 403, qr/X-Steelyard-Token/, 'POST', '/v1/trace', body => { service => 'web' }, tls => 1, as(\%none)],
+	['nor fetches one', 403, qr/bob may only look/, 'POST', '/v1/trace/end', tls => 1, as($bob)],
+	['role operate does not see into TLS, unless the configuration says so', 403, qr/trace-decrypted on/, 'POST', '/v1/trace', body => { service => 'web', decrypted => JSON::PP::true }, tls => 1, as($alice)],
+	['role look sees what has ended', 200, undef, 'GET', '/v1/connections/ended', tls => 1, as($bob)],
 	['another site', 403, qr/another site/, @drain, tls => 1, as($alice, 'Sec-Fetch-Site' => 'cross-site')],
 	['a sibling site', 403, qr/another site/, @drain, tls => 1, as($alice, 'Sec-Fetch-Site' => 'same-site')],
 	['another origin', 403, qr/another site/, @drain, tls => 1, as($alice, Origin => 'https://evil.example')],

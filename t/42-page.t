@@ -196,8 +196,12 @@ subtest 'the other views' => sub {
 	my $line = <$sock>;
 	close $sock;
 	$browser->wait_script('how they end', 'return /client-done/.test(document.querySelector(".endings").textContent)');
+	$browser->wait_script('which ended', 'return [...document.querySelectorAll(".past tbody tr")].some((row) => /client closed first/.test(row.textContent) && /web-internal/.test(row.textContent))');
+	$browser->type('#search', 'server went down');
+	$browser->wait_script('the search by the reason', 'const rows = [...document.querySelectorAll(".past tbody tr")]; return rows.length && rows.every((row) => /fe1/.test(row.textContent) && row.querySelector(".symbol"))');
+	$browser->script('document.getElementById("search").value = ""; document.getElementById("search").dispatchEvent(new Event("input"))');
 	$browser->type('#search', 'no-such-client');
-	$browser->wait_script('the search', 'return document.querySelectorAll(".connections tbody tr").length === 0');
+	$browser->wait_script('the search', 'return document.querySelectorAll(".connections tbody tr, .past tbody tr").length === 0');
 	$browser->script('document.getElementById("search").value = ""; document.getElementById("search").dispatchEvent(new Event("input"))');
 	axe('connections');
 	show('certificates', 'return /No tls block/.test(document.querySelector("main .note[role=status]")?.textContent)');

@@ -145,6 +145,7 @@ sub fits {
 
 subtest 'looking' => sub {
 	my %query = ('/v1/effect' => '?server=s1&wish=drain', '/v1/explain' => '?service=web&client=192.0.2.1', '/v1/connections' => '?service=web',
+		'/v1/connections/ended' => '?end=client-done&limit=5',
 		'/v1/history' => '?service=web&span=day');
 	for my $path (sort keys %{ $doc->{paths} }) {
 		my $get = $doc->{paths}{$path}{get} or next;
@@ -186,7 +187,7 @@ subtest 'errors' => sub {
 			['/page/..%2fapi.h', '/page/{name}', 404], ['/page/nothing.js', '/page/{name}', 404],
 			['/v1/explain?service=nobody&client=192.0.2.1', '/v1/explain', 404], ['/v1/explain', '/v1/explain', 400],
 			['/v1/persistence?client=me', '/v1/persistence', 400], ['/v1/effect?server=nobody&wish=drain', '/v1/effect', 404],
-			['/v1/effect?server=s1', '/v1/effect', 400]) {
+			['/v1/effect?server=s1', '/v1/effect', 400], ['/v1/connections/ended?client=me', '/v1/connections/ended', 400]) {
 		my ($path, $name, $want) = @$_;
 		my ($code, $is, $body) = ask($path);
 		is("$code $is", "$want application/json", $path);
@@ -202,6 +203,9 @@ subtest 'changing' => sub {
 			['POST', '/v1/reload', '/v1/reload', { confirm => 'soon' }, 400],
 			['POST', '/v1/login', '/v1/login', { user => 'x' }, 400], ['POST', '/v1/login', '/v1/login', { user => 'x', password => 'y' }, 403], ['POST', '/v1/log-level', '/v1/log-level', { level => 'info' }],
 			['POST', '/v1/log-level', '/v1/log-level', { level => 'loud' }, 400],
+			['POST', '/v1/trace', '/v1/trace', {}, 400], ['POST', '/v1/trace', '/v1/trace', { service => 'nobody' }, 404],
+			['POST', '/v1/trace', '/v1/trace', { service => 'web', decrypted => JSON::PP::true }, 403],
+			['POST', '/v1/trace', '/v1/trace', { service => 'web', client => '127.0.0.1', seconds => 60 }], ['POST', '/v1/trace', '/v1/trace', { service => 'web' }, 409],
 			['DELETE', '/v1/persistence', '/v1/persistence?service=web'],
 			['DELETE', '/v1/connections', '/v1/connections?service=web'],
 			['POST', '/v1/logs/rotate', '/v1/logs/rotate'], ['POST', '/v1/reload', '/v1/reload'],

@@ -11,23 +11,23 @@ _steelyardctl() {
 	COMPREPLY=()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		-s | --socket | --service | --server | --client | --pool | --limit | --templates) ((i++)) ;;
+		-s | --socket | --service | --server | --client | --pool | --limit | --templates | --config | --for) ((i++)) ;;
 		-*) ;;
 		*) command=${COMP_WORDS[i]} && break ;;
 		esac
 	done
 	case $prev in
-	-s | --socket) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
+	-s | --socket | --config) COMPREPLY=($(compgen -f -- "$cur")) && return ;;
 	--service) COMPREPLY=($(compgen -W "$(_steelyardctl_names services)" -- "$cur")) && return ;;
 	--server) COMPREPLY=($(compgen -W "$(_steelyardctl_names servers)" -- "$cur")) && return ;;
 	esac
 	if [[ $cur == -* ]]; then
-		COMPREPLY=($(compgen -W "--socket --json --service --server --client --pool --limit --templates --help --version" -- "$cur"))
+		COMPREPLY=($(compgen -W "--socket --json --service --server --client --pool --limit --templates --config --for --decrypted --ended --help --version" -- "$cur"))
 		return
 	fi
 	case $command in
 	'') COMPREPLY=($(compgen -W "$(steelyardctl --help | sed -n 's/^  \([a-z-]*\) .*/\1/p')" -- "$cur")) ;;
-	services | explain) COMPREPLY=($(compgen -W "$(_steelyardctl_names services)" -- "$cur")) ;;
+	services | explain | trace) COMPREPLY=($(compgen -W "$(_steelyardctl_names services)" -- "$cur")) ;;
 	servers | drain | disable | enable | weight)
 		COMPREPLY=($(compgen -W "$(_steelyardctl_names servers)" -- "$cur")) ;;
 	persistence) COMPREPLY=($(compgen -W "list clear" -- "$cur")) ;;

@@ -99,6 +99,12 @@ enum sy_failure {
 	SY_FAIL_WINDOW,           /* the client said more than `window` without sense */
 };
 
+/* What an exchange is about, for logs: nothing that is secret (no query, no password). */
+struct sy_asked {
+	struct sy_span method, host, path; /* "GET", "web.example.net", "/meet/"; "INVITE", "example.net" */
+	uint32_t status;          /* the answer to it: 200; 0: none yet */
+};
+
 /* A session is one client connection as the module sees it. */
 struct sy_session {
 	const void *conf;
@@ -122,6 +128,9 @@ struct sy_session {
 	bool once;                /* before ROUTE: the exchange must not be said to two servers, or twice */
 	bool busy;                /* something is under way that a gentle drain waits for */
 	uint64_t until_ms;        /* busy, but not longer than until then (as now_ms); 0: nobody knows */
+	/* Of the exchange that is under way, or was the last one. The spans are of memory that stays until
+	 * the next one begins, or the session ends. */
+	struct sy_asked asked;
 	/* What this session has of each gauge now. The core carries differences to the board, and takes
 	 * all back when the session ends or its server changes. */
 	int32_t gauge[SY_GAUGES];

@@ -49,6 +49,9 @@ static struct {
 	uint64_t told_ms;
 	bool gathers;                /* lines of events wait for log_flush() */
 	bool gather_this;            /* the line that is being made does */
+	bool bare;                   /* it is written as it is */
+	void (*hear)(void *context, enum log_level level, const char *words, size_t len);
+	void *hear_context;
 	struct text gathered;        /* such lines, whole */
 	uint64_t second;             /* that `clock` stands for */
 	char clock[24];
@@ -151,7 +154,7 @@ static void
 log_frame_line(enum log_level level, const char *body, size_t len)
 {
 	struct text *line = &log_out.line;
-	bool json = log_out.format == LOG_JSON;
+	bool json = log_out.format == LOG_JSON && !log_out.bare;
 
 	line->len = 0;
 	if (log_out.torn)
@@ -166,7 +169,7 @@ log_frame_line(enum log_level level, const char *body, size_t len)
 		text_printf(line, "%s\",\"who\":", log_words[level]);
 		text_json(line, log_out.who, strlen(log_out.who));
 		text_puts(line, ",");
-	} else {
+	} else if (!log_out.bare) {
 		if (log_out.frame == LOG_FRAME_TIME) {
 			log_time(line, " ");
 			text_puts(line, log_words[level]);
@@ -344,6 +347,13 @@ log_begin(enum log_level level)
 	return true;
 }
 
+static void
+log_tell_hearer(enum log_level level, const char *words, size_t len)
+{
+	if (log_out.hear && level <= LOG_LEVEL_INFO)
+		log_out.hear(log_out.hear_context, level, words, len);
+}
+
 void
 log_line(enum log_level level, const char *format, ...)
 {
@@ -352,7 +362,7 @@ log_line(enum log_level level, const char *format, ...)
 	int saved = errno, len;
 	va_list args;
 
-	if (!log_begin(level))
+	if (!log_heeds(level) || log_out.busy)
 		return;
 	errno = saved;
 	va_start(args, format);
@@ -362,6 +372,9 @@ log_line(enum log_level level, const char *format, ...)
 		len = 0;
 	if (len >= (int)sizeof(words))
 		len = (int)sizeof(words) - 1;
+	log_tell_hearer(level, words, (size_t)len);
+	if (!log_begin(level))
+		return;
 	if (log_out.format == LOG_JSON) {
 		text_puts(body, "\"message\":");
 		log_add(body, words, (size_t)len, text_json);
@@ -416,8 +429,11 @@ log_event(enum log_level level, const char *event, const char *words,
 {
 	struct text *body = &log_out.body;
 	size_t words_len = words ? strnlen(words, LOG_LINE_SIZE) : 0;
+	bool gathers = log_out.gathers && level >= LOG_LEVEL_INFO;
 	int saved = errno;
 
+	if (words_len > 0 && !gathers && !log_out.busy)
+		log_tell_hearer(level, words, words_len);
 	if (!log_begin(level))
 		return;
 	if (log_out.format == LOG_JSON) {
@@ -436,11 +452,37 @@ log_event(enum log_level level, const char *event, const char *words,
 	}
 	for (unsigned i = 0; i < n; i++)
 		log_add_field(body, &fields[i]);
-	log_out.gather_this = log_out.gathers && level >= LOG_LEVEL_INFO && !log_out.sink.datagrams;
+	log_out.gather_this = gathers && !log_out.sink.datagrams;
 	log_emit(level, body);
 	log_out.gather_this = false;
 	log_out.busy = false;
 	errno = saved;
+}
+
+void
+log_bare(enum log_level level, const char *line, size_t len)
+{
+	int saved = errno;
+
+	if (!log_begin(level))
+		return;
+	log_add(&log_out.body, line, len, text_add);
+	log_tell_repeats();
+	log_tell_lost();
+	log_out.last_len = 0;
+	log_out.gather_this = log_out.gathers && level >= LOG_LEVEL_INFO && !log_out.sink.datagrams;
+	log_out.bare = true;
+	log_put(level, log_out.body.at, log_out.body.len);
+	log_out.bare = log_out.gather_this = log_out.busy = false;
+	errno = saved;
+}
+
+void
+log_overhear(void (*hear)(void *context, enum log_level level, const char *words, size_t len),
+             void *context)
+{
+	log_out.hear = hear;
+	log_out.hear_context = context;
 }
 
 /* Opening and changing. */
@@ -523,6 +565,12 @@ bool
 log_wants(enum log_level level)
 {
 	return level <= log_out.most;
+}
+
+bool
+log_heeds(enum log_level level)
+{
+	return log_wants(level) || (log_out.hear && level <= LOG_LEVEL_INFO);
 }
 
 uint64_t

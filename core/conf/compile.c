@@ -161,6 +161,7 @@ compile_tables(struct compile *compile, uint64_t checks)
 	size->checks = compile_power(wanted->checks ? wanted->checks : 4 * checks, 1024);
 	size->persist_entries = compile_power(wanted->persist_entries, 1024);
 	size->flow_entries = compile_power(wanted->flow_entries, 1024);
+	size->records = wanted->records ? compile_power(wanted->records, 256) : 0;
 }
 
 static int

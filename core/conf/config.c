@@ -202,6 +202,36 @@ bind_notify(struct binder *binder, const struct node *node, const struct notify_
 }
 
 static void
+bind_exchange_log(struct binder *binder, struct exchange_log *log)
+{
+	const struct node *node = bind_one(binder, binder->config->root, "exchange-log");
+	const struct node nothing = { .name = "exchange-log" };
+	unsigned errors = binder->complaints->errors;
+	struct sy_err err;
+
+	bind_rows(binder, node ? node : &nothing, 0, exchange_log_rows, log, NULL);
+	if (binder->complaints->errors == errors && exchange_log_bind(binder->arena, log, &err) != 0)
+		complain(binder->complaints, node, "%s", err.text);
+}
+
+static void
+bind_recorder(struct binder *binder, struct global_settings *global)
+{
+	const struct recorder_settings *recorder = &global->recorder;
+	const struct node *node = bind_one(binder, binder->config->root, "recorder");
+
+	if (!node)
+		return;
+	bind_rows(binder, node, 0, recorder_rows, global, NULL);
+	if (!recorder->directory)
+		complain(binder->complaints, node, "recorder needs a directory: recorder { directory "
+			 "/var/log/steelyard/recorder; }");
+	if (recorder->directory && *recorder->directory != '/')
+		complain(binder->complaints, node_child(node, "directory"),
+			 "directory %s: the path must begin with /", recorder->directory);
+}
+
+static void
 bind_main(struct binder *binder)
 {
 	const struct node *root = binder->config->root;
@@ -230,6 +260,8 @@ bind_main(struct binder *binder)
 		bind_rows(binder, notify, 0, notify_rows, &bound->conf.global, NULL);
 		bind_notify(binder, notify, &bound->conf.global.notify);
 	}
+	bind_exchange_log(binder, &bound->conf.global.exchange_log);
+	bind_recorder(binder, &bound->conf.global);
 	binder->config->global = bound->conf.global;
 }
 

@@ -12,6 +12,7 @@
 #include "api/protocol.h"
 #include "api/scheduler.h"
 #include "base/arena.h"
+#include "conf/exchange_log.h"
 #include "conf/tls.h"
 #include "conf/tree.h"
 #include "share/board.h"
@@ -149,6 +150,7 @@ struct console_settings {
 	struct sy_nets allow;
 	struct sy_file users;
 	struct sy_choice anonymous; /* CONSOLE_ANONYMOUS_* */
+	bool trace_decrypted;     /* a trace may show what was said within TLS */
 	struct sy_msec session_timeout;
 };
 
@@ -159,6 +161,14 @@ struct notify_settings {
 	const char *sendmail;
 	struct sy_msec fold;      /* repeats within it are told together */
 	struct sy_msec timeout;   /* of the program */
+};
+
+/* Where the flight recorder is written to (share/recorder.h). */
+struct recorder_settings {
+	const char *directory;    /* NULL: nowhere */
+	uint32_t files;
+	struct sy_bytes size;
+	struct sy_msec fold;
 };
 
 struct console_users;
@@ -225,6 +235,8 @@ struct global_settings {
 	struct sy_msec shutdown_timeout; /* QUIT waits so long for connections; 0: no end */
 	struct console_settings console;
 	struct notify_settings notify;
+	struct recorder_settings recorder;
+	struct exchange_log exchange_log;
 	/* the rest (workers, slots, log target, control, tables) is the master's: gen_head */
 };
 

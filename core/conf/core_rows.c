@@ -37,7 +37,8 @@ const struct sy_row main_rows[] = {
 		      "the "
 		      "system allows a process limits it further."),
 	SY_ROW(struct main_conf, global.log_connections, "log-connections", .preset = "on",
-	       .doc = "Logs one line at the end of each connection."),
+	       .doc = "Logs one line at the end of each connection; which ones, and how, says "
+		      "exchange-log."),
 	SY_ROW(struct main_conf, pid_file, "pid-file", .doc = "The master writes its process id "
 							      "there."),
 	SY_ROW(struct main_conf, global.manage_routing, "manage-routing", .preset = "off",
@@ -64,6 +65,8 @@ const struct rows_other main_others[] = {
 	{ "tables", "{ ... }", "Sizes of the shared tables." },
 	{ "console", "{ ... }", "The web page and the API over TCP." },
 	{ "notify", "{ ... }", "Who is told when a service or a server changes state." },
+	{ "exchange-log", "{ ... }", "Which connections have a line in the log, and what it looks like." },
+	{ "recorder", "{ ... }", "Where the flight recorder is written to." },
 	{ "pool", "NAME [port=N] { ... }", "Real servers that can stand in for each other." },
 	{ "virtual-service", "NAME { ... }", "What clients connect to, and how it is served." },
 	{ NULL, NULL, NULL }
@@ -95,6 +98,10 @@ const struct sy_row tables_rows[] = {
 	       .preset = "131072", .doc = "Clients whose server is remembered."),
 	SY_ROW(struct board_size, flow_entries, "flow-entries", .max = 1 << 22, .preset = "32768",
 	       .doc = "UDP flows of each worker that go on when the worker was killed."),
+	SY_ROW(struct board_size, records, "recorder-entries", .max = 1 << 20, .preset = "2048",
+	       .doc = "Ends of connections that the flight recorder keeps for each worker, 256 bytes "
+		      "each, besides a quarter as many that ended with an error and as many lines of "
+		      "the log for each process; 0: it is off."),
 	SY_ROW_END
 };
 
@@ -110,6 +117,9 @@ const struct sy_row console_rows[] = {
 	       .preset = "look",
 	       .doc = "What those may who come from this machine and have not logged in: look, or "
 		      "nothing (off). Who comes through a virtual-service must always log in."),
+	SY_ROW(struct global_settings, console.trace_decrypted, "trace-decrypted", .preset = "off",
+	       .doc = "on: a trace may hold what was said within TLS that ends here, if the operator asks "
+		      "for it; passwords and cookies included."),
 	SY_ROW(struct global_settings, console.session_timeout, "session-timeout",
 	       .min = SY_MINUTE, .max = SY_DAY, .preset = "30m",
 	       .doc = "A login ends when nothing was asked for so long; after 12 hours in any case."),
@@ -131,6 +141,21 @@ const struct sy_row notify_rows[] = {
 		      "so long; mails are as far apart."),
 	SY_ROW(struct global_settings, notify.timeout, "timeout", .min = SY_SECOND, .max = SY_HOUR,
 	       .preset = "30s", .doc = "How long the program may take; then it is killed."),
+	SY_ROW_END
+};
+
+const struct sy_row recorder_rows[] = {
+	SY_ROW(struct global_settings, recorder.directory, "directory",
+	       .doc = "Folder that gets a file when a process dies or a server changes state: what was "
+		      "logged and what ended before, a JSON object on each line. It must belong to the "
+		      "user that the console runs as."),
+	SY_ROW(struct global_settings, recorder.files, "files", .min = 1, .max = 10000, .preset = "50",
+	       .doc = "Files that are kept; the oldest ones go."),
+	SY_ROW(struct global_settings, recorder.size, "size", .min = 4096,
+	       .max = UINT64_C(64) << 20, .preset = "4m",
+	       .doc = "Size of a file, at most; the newest records are written."),
+	SY_ROW(struct global_settings, recorder.fold, "fold", .max = SY_HOUR, .preset = "30s",
+	       .doc = "Files are so far apart; what happens meanwhile stands in the next one."),
 	SY_ROW_END
 };
 
@@ -363,6 +388,13 @@ const struct core_block core_blocks[] = {
 	{ "console", "", "The web page and the API over TCP.", console_rows, console_others },
 	{ "notify", "", "Who is told when a service or a server changes state: see NOTIFICATIONS.",
 	  notify_rows, NULL },
+	{ "exchange-log", "",
+	  "Which connections, flows and exchanges have a line in the log when they end, and what it "
+	  "looks like. Without log-connections none has.", exchange_log_rows, NULL },
+	{ "recorder", "",
+	  "The flight recorder keeps in memory what each process has logged and what has ended there "
+	  "lately; steelyardctl recorder shows it. Here: where it is written to when a process dies "
+	  "or a server changes state.", recorder_rows, NULL },
 	{ "pool", "NAME", "Real servers that can stand in for each other.", pool_rows,
 	  pool_others },
 	{ "server", "NAME ADDRESS", "Settings on the line of a server, in a pool.", server_rows,

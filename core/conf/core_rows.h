@@ -34,6 +34,7 @@ struct monitor_conf {
 };
 
 extern const struct sy_row main_rows[], log_rows[], control_rows[], tables_rows[], console_rows[], notify_rows[],
+	recorder_rows[],
 	pool_rows[], server_rows[], service_rows[], target_rows[], monitor_rows[],
 	tls_server_rows[], tls_client_rows[], certificate_rows[];
 extern const struct rows_other main_others[], console_others[], pool_others[], service_others[],

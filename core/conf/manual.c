@@ -213,12 +213,36 @@ manual_module(const char *dir, enum sy_kind kind, const char *name, struct text 
 	return 0;
 }
 
+static void
+manual_log_fields(struct text *out)
+{
+	static const char *const docs[] = {
+#define LOG_FIELD_DOC(name, doc) doc,
+		LOG_FIELDS(LOG_FIELD_DOC)
+#undef LOG_FIELD_DOC
+	};
+
+	text_puts(out, ".Sh EXCHANGE LOG\n"
+		       "The fields of a\n.Ic format ,\nand those of a line without one up to\n.Cm end :\n"
+		       ".Bl -tag -width response_us\n");
+	for (unsigned i = 0; i < LOG_FIELDS_END; i++) {
+		text_printf(out, ".It Cm %s\n", log_field_names[i]);
+		manual_words(docs[i], out);
+	}
+	text_puts(out, ".El\n.Pp\nLines as web servers write them:\n.Bd -literal -offset indent\n"
+		       "exchange-log {\n"
+		       "\texchanges on;\n"
+		       "\tformat '%client [%time] \"%method %host%path\" %status %down %ms %server';\n"
+		       "}\n.Ed\n");
+}
+
 int
 manual_print(const char *module_dir, struct text *out, struct sy_err *err)
 {
 	text_puts(out, ".Sh DIRECTIVES\n");
 	for (const struct core_block *block = core_blocks; block->doc; block++)
 		manual_block(block, out);
+	manual_log_fields(out);
 	text_puts(out, ".Sh MODULES\n"
 		       "A directive that names a module loads it.\n"
 		       "Its settings stand in a block, or as\n.Ar name Ns = Ns Ar value\n"

@@ -1,7 +1,9 @@
 /* Makes the tree complete: what was on a line goes into blocks, defaults are written out, host
  * names get addresses, and settings that name files get contents. What is wrong stays as it is:
  * binding complains about it. */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "conf/bind.h"
 #include "conf/gathered.h"
@@ -106,6 +108,20 @@ normal_given(struct normal *normal, struct node *block, const struct sy_row *row
 			normal_child(normal, block, rows->name, rows->preset);
 }
 
+/* We are who the console will be. */
+static void
+normal_recorder(struct normal *normal, struct node *node)
+{
+	const struct node *directory = node_child(node, "directory");
+	const char *path = directory ? node_arg(directory, 0) : "";
+
+	normal_rows(normal, node, recorder_rows);
+	if (*path == '/' && access(path, W_OK | X_OK) != 0)
+		complain_mildly(normal->complaints, directory, "recorder: nothing can be written to %s as user "
+				"%s: %s", path, normal->gathered->user ? normal->gathered->user : "of now",
+				strerror(errno));
+}
+
 static void
 normal_main(struct normal *normal)
 {
@@ -129,6 +145,12 @@ normal_main(struct normal *normal)
 	if (node) {
 		normal_rows(normal, node, notify_rows);
 	}
+	node = (struct node *)node_child(root, "recorder");
+	if (node)
+		normal_recorder(normal, node);
+	node = (struct node *)node_child(root, "exchange-log");
+	if (node)
+		normal_rows(normal, node, exchange_log_rows);
 	node = (struct node *)node_child(root, "console");
 	if (node) {
 		normal_listens(normal, node);

@@ -159,7 +159,7 @@ const struct command ctl_commands[] = {
 	{ "top", "", "the same, live: q quits, s sorts, w only what is wrong", ctl_top, 0, 0 },
 	{ "services", "[NAME]", "services with their servers, numbers and reasons", show_services, 0, 1 },
 	{ "servers", "[NAME]", "each server over all services", show_servers, 0, 1 },
-	{ "connections", "", "live connections; --service --server --client --limit",
+	{ "connections", "[--ended]", "live ones, or those that ended lately; --service --server --client --limit",
 	  show_connections, 0, 0 },
 	{ "close", "", "closes connections; --service --server --client", ctl_close, 0, 0 },
 	{ "persistence", "[list|clear]", "who is kept on which server; --service --server --client",
@@ -168,6 +168,9 @@ const struct command ctl_commands[] = {
 	{ "generations", "", "configurations that are alive", show_generations, 0, 0 },
 	{ "checks", "", "what the checks say of each server", show_checks, 0, 0 },
 	{ "check", "", "runs all checks now", ctl_check, 0, 0 },
+	{ "recorder", "[FILE]", "what was logged and what has ended lately; --limit", show_recorder, 0, 1 },
+	{ "trace", "SERVICE|CLIENT FILE", "what is said, as a capture file; --for 10s --limit 16m --decrypted",
+	  ctl_trace, 2, 2 },
 	{ "events", "", "what changed lately; --limit", show_events, 0, 0 },
 	{ "drain", "SERVER", "no new clients; persistence is honoured; --service --pool", ctl_drain, 1, 1 },
 	{ "disable", "SERVER", "nothing new at all; --service --pool", ctl_disable, 1, 1 },
@@ -176,8 +179,8 @@ const struct command ctl_commands[] = {
 	{ "reload", "[--confirm 5m]", "reads the configuration anew; goes back if not confirmed", ctl_reload, 0, 0 },
 	{ "plan", "FILE", "what a reload with that file would change", ctl_plan, 1, 1 },
 	{ "confirm", "", "the configuration that is on trial stays", ctl_confirm, 0, 0 },
-	{ "explain", "SERVICE", "where a client would go, and why; --client --pool", show_explain, 1, 1 },
 	{ "preflight", "", "is this machine's routing as snat off needs it; --client", show_preflight, 0, 0 },
+	{ "explain", "SERVICE", "where a client would go, and why; --client --pool --config", show_explain, 1, 1 },
 	{ "show", "config", "the configuration in use, with file and line", show_config, 1, 1 },
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
@@ -246,6 +249,8 @@ main(int argc, char **argv)
 		{ "limit", required_argument, NULL, 'l' },
 		{ "confirm", required_argument, NULL, 'C' }, { "daemon", required_argument, NULL, 'D' },
 		{ "modules", required_argument, NULL, 'm' }, { "templates", required_argument, NULL, 't' },
+		{ "config", required_argument, NULL, 'f' }, { "for", required_argument, NULL, 'F' },
+		{ "decrypted", no_argument, NULL, 'd' }, { "ended", no_argument, NULL, 'e' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 }
 	};
@@ -268,6 +273,10 @@ main(int argc, char **argv)
 		case 'm': ctl.modules = optarg; break;
 		case 'C': ctl.confirm = optarg; break;
 		case 't': ctl.templates = optarg; break;
+		case 'f': ctl.config = optarg; break;
+		case 'F': ctl.time = optarg; break;
+		case 'd': ctl.decrypted = true; break;
+		case 'e': ctl.ended = true; break;
 		case 'h': ctl_usage(stdout); return CTL_OK;
 		case 'V': printf("steelyardctl %s\n", PACKAGE_VERSION); return CTL_OK;
 		default: return CTL_USAGE;

@@ -75,8 +75,26 @@ http_unchunk(char *body)
 	*to = '\0';
 }
 
+static bool
+http_is_chunked(const char *head)
+{
+	for (const char *line = head; (line = strstr(line, "\r\n")); line += 2)
+		if (strncasecmp(line + 2, "transfer-encoding: chunked", 26) == 0)
+			return true;
+	return false;
+}
+
 char *
 ctl_http(struct ctl *ctl, const char *method, const char *path, const char *body, int *status)
+{
+	size_t len;
+
+	return ctl_http_bytes(ctl, method, path, body, status, &len);
+}
+
+char *
+ctl_http_bytes(struct ctl *ctl, const char *method, const char *path, const char *body, int *status,
+               size_t *len)
 {
 	struct text text = { 0 };
 	char buffer[16384], *end, *answer;
@@ -102,12 +120,26 @@ ctl_http(struct ctl *ctl, const char *method, const char *path, const char *body
 		return NULL;
 	}
 	*end = '\0';
-	answer = strdup(end + 4);
-	for (char *line = text.at; answer && (line = strstr(line, "\r\n")); line += 2)
-		if (strncasecmp(line + 2, "transfer-encoding: chunked", 26) == 0)
-			http_unchunk(answer);
+	*len = text.len - (size_t)(end + 4 - text.at);
+	answer = malloc(*len + 1);
+	if (answer)
+		memcpy(answer, end + 4, *len + 1);
+	if (answer && http_is_chunked(text.at)) {
+		http_unchunk(answer);
+		*len = strlen(answer);
+	}
 	text_free(&text);
 	return answer;
+}
+
+void
+ctl_complain(const char *answer)
+{
+	json_t *json = json_loads(answer, JSON_DECODE_ANY, NULL);
+	const char *words = json_string_value(json_object_get(json, "error"));
+
+	fprintf(stderr, "steelyardctl: %s\n", words ? words : answer);
+	json_decref(json);
 }
 
 json_t *
@@ -127,9 +159,7 @@ ctl_get(struct ctl *ctl, const char *method, const char *path, const char *body,
 		json_decref(json);
 		json = NULL;
 	} else if (status >= 400) {
-		const char *words = json_string_value(json_object_get(json, "error"));
-
-		fprintf(stderr, "steelyardctl: %s\n", words ? words : answer);
+		ctl_complain(answer);
 		json_decref(json);
 		json = NULL;
 	} else if (!json) {

@@ -1,20 +1,12 @@
 /* `plan FILE`: what a reload with that file would change in what runs. The daemon's own loader reads
  * the file (steelyardd -T, as the user who asks: nothing is changed by it), the running daemon tells
  * what it uses and how much hangs on it; both are compared here, statement by statement. */
-#define _GNU_SOURCE 1
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "conf/parse.h"
 #include "ctl/ctl_do.h"
-#include "proc/spawn.h"
-
-enum { PLAN_MOST = 64 << 20 };
 
 struct plan {
 	struct ctl *ctl;
@@ -27,56 +19,13 @@ struct plan {
 
 /* ---- both configurations ---- */
 
-static bool
-plan_read_all(int fd, struct text *out)
-{
-	char buffer[65536];
-	ssize_t n;
-
-	while ((n = read(fd, buffer, sizeof(buffer))) > 0 || (n < 0 && errno == EINTR))
-		if (n > 0 && out->len < PLAN_MOST)
-			text_add(out, buffer, (size_t)n);
-	return n == 0;
-}
-
-/* Starts the loader with its standard output on `out`; ours is put aside meanwhile. */
-static pid_t
-plan_spawn(struct ctl *ctl, const char *file, int out, struct sy_err *err)
-{
-	const char *daemon = ctl->daemon ? ctl->daemon : SBINDIR "/steelyardd";
-	const char *args[] = { "-T", "-c", file, ctl->modules ? "-m" : NULL, ctl->modules, NULL };
-	int ours = fcntl(1, F_DUPFD_CLOEXEC, 3);
-	pid_t pid = -1;
-
-	if (ours < 0 || dup2(out, 1) < 0)
-		return sy_fail(err, "no descriptor is left: %s", strerror(errno));
-	pid = spawn_image(daemon, "steelyardd", args, NULL, 0, err);
-	dup2(ours, 1);
-	close(ours);
-	return pid;
-}
-
 /* What the loader makes of the file, on `out`; its complaints go to our own standard error. */
 static bool
 plan_load(struct ctl *ctl, const char *file, struct text *out)
 {
-	int ends[2], status = -1;
-	struct sy_err err;
-	pid_t pid;
+	const char *args[] = { "-T", "-c", file, ctl->modules ? "-m" : NULL, ctl->modules, NULL };
 
-	if (pipe2(ends, O_CLOEXEC) != 0)
-		return false;
-	fflush(stdout);
-	pid = plan_spawn(ctl, file, ends[1], &err);
-	close(ends[1]);
-	if (pid < 0)
-		fprintf(stderr, "steelyardctl: %s (--daemon names another)\n", err.text);
-	else
-		plan_read_all(ends[0], out);
-	close(ends[0]);
-	while (pid > 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	return pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+	return ctl_spawn(ctl, args, -1, out);
 }
 
 static const struct node *

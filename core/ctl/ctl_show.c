@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "ctl/ctl_do.h"
 #include "ctl/ctl_show.h"
 
 #define TITLES(...) ((const char *const[]){ __VA_ARGS__, NULL })
@@ -241,8 +242,8 @@ show_servers(struct ctl *ctl)
 	return CTL_OK;
 }
 
-int
-show_connections(struct ctl *ctl)
+static int
+show_live(struct ctl *ctl)
 {
 	char path[1024] = "/v1/connections", age[DURATION_TEXT_SIZE], idle[DURATION_TEXT_SIZE];
 	char up[32], down[32];
@@ -273,6 +274,14 @@ show_connections(struct ctl *ctl)
 	table_print(table, ctl->colour);
 	json_decref(json);
 	return CTL_OK;
+}
+
+int
+show_connections(struct ctl *ctl)
+{
+	if (ctl->ended)
+		return show_ended(ctl);
+	return show_live(ctl);
 }
 
 int
@@ -442,13 +451,25 @@ show_explain(struct ctl *ctl)
 	int code;
 
 	if (!ctl->client) {
-		fprintf(stderr, "steelyardctl: explain SERVICE --client ADDRESS [--pool NAME]\n");
+		fprintf(stderr, "steelyardctl: explain SERVICE --client ADDRESS [--pool NAME] "
+		                "[--config FILE]\n");
 		return CTL_USAGE;
 	}
 	ctl_query(path, sizeof(path), "service", ctl->argv[0]);
 	ctl_query(path, sizeof(path), "client", ctl->client);
 	ctl_query(path, sizeof(path), "pool", ctl->pool);
-	json = ctl_get(ctl, "GET", path, NULL, &code);
+	if (ctl->config) {
+		json = ctl_explain(ctl);
+		code = CTL_FAILED;
+	} else {
+		json = ctl_get(ctl, "GET", path, NULL, &code);
+	}
+	if (json && ctl->json) {
+		json_dumpf(json, stdout, JSON_COMPACT);
+		printf("\n");
+		json_decref(json);
+		return CTL_OK;
+	}
 	if (!json)
 		return code;
 	printf("%s\n", text_of(json, "outcome"));

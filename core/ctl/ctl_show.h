@@ -15,6 +15,8 @@ int show_checks(struct ctl *ctl);
 int show_events(struct ctl *ctl);
 int show_explain(struct ctl *ctl);
 int show_preflight(struct ctl *ctl);
+int show_recorder(struct ctl *ctl); /* ctl_recorder.c, as the next one */
+int show_ended(struct ctl *ctl);
 int show_config(struct ctl *ctl);
 
 #endif

@@ -17,6 +17,7 @@
 #include "proc/outbox.h"
 #include "proc/privileges.h"
 #include "proc/spawn.h"
+#include "share/recorder.h"
 
 enum {
 	CHILD_RECORDS_AT_ONCE = 64, /* then the traffic has its turn */
@@ -410,6 +411,15 @@ child_row(const char *role)
 	     : strcmp(role, "routing") == 0 ? ROW_ROUTING : ROW_CONSOLE;
 }
 
+/* What is said is kept by the flight recorder, too. */
+static void
+child_overhears(void *context, enum log_level level, const char *words, size_t len)
+{
+	struct child *child = context;
+
+	recorder_line(child->board, child->row, child->now_ms, level, words, len);
+}
+
 /* The title is argv[0]; the C library keeps it as the program's name. */
 static void
 child_who_am_i(struct child *child)
@@ -471,6 +481,7 @@ child_open(struct child *child, const struct child_ops *ops)
 	child->current = NULL;
 	child->stopping = false;
 	child->now_ms = clock_ms();
+	log_overhear(child_overhears, child);
 	link_init(&child->generations);
 	fcntl(child->control, F_SETFL, fcntl(child->control, F_GETFL) | O_NONBLOCK);
 	outbox_open(&core->outbox, child->loop, child->control);
@@ -512,6 +523,7 @@ child_close(struct child *child)
 	timeq_set_free(child->timeouts);
 	ev_loop_destroy(child->loop);
 	must_set_last_words(NULL, 0);
+	log_overhear(NULL, NULL);
 	board_unmap(child->board);
 	free(core);
 }

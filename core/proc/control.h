@@ -71,6 +71,9 @@ enum control_ask {
 	ASK_CHECK_NOW,            /* checker: text: seat cell, or empty for all */
 	ASK_ROUTES,               /* routing: text: a client's address, or empty; a JSON array of what servers
 	                             answered to it */
+	ASK_TRACE,                /* workers: text as trace_begin() wants it, way/trace.h; JSON array in the answer:
+	                             empty, or why not */
+	ASK_TRACE_END,            /* workers: struct trace_summary and blocks of pcapng; nothing when none is there */
 };
 
 struct control_record {

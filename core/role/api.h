@@ -51,6 +51,12 @@ void api_metrics(struct request *request);
 void api_effect(struct request *request);
 /* api_explain.c */
 void api_explain(struct request *request);
+/* api_recorder.c */
+void api_recorder(struct request *request);
+void api_ended(struct request *request);
+/* api_trace.c */
+void api_trace(struct request *request);
+void api_trace_end(struct request *request);
 
 /* The service of that name, or NULL after a 404 that names what is near. */
 const struct service *api_find_service(struct request *request, const char *name);

@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "base/text.h"
 #include "role/api.h"
+#include "role/explain.h"
 #include "share/persist.h"
 #include "share/source.h"
 #include "way/choose.h"
@@ -27,11 +28,11 @@ explain_step(json_t *steps, const char *format, ...)
 
 /* What stands in the client's way before a server is chosen. */
 static enum reason
-explain_limits(struct request *request, const struct service *service, const struct sy_addr *client,
+explain_limits(struct console *console, const struct service *service, const struct sy_addr *client,
                json_t *steps)
 {
 	const struct service_settings *set = &service->settings;
-	struct board *board = request->console->child->board;
+	struct board *board = console->child->board;
 	uint32_t active = board_active(board, service->cell);
 	struct source_count source;
 	enum reason admits = choose_admits(service, client);
@@ -47,7 +48,7 @@ explain_limits(struct request *request, const struct service *service, const str
 			return REASON_SERVICE_FULL;
 	}
 	if (set->max_connections_per_source) {
-		source = source_look(board, service->id, client, request->console->child->now_ms);
+		source = source_look(board, service->id, client, console->child->now_ms);
 		explain_step(steps, "max-connections-per-source: this address has %" PRIu32
 		             " of %" PRIu32 " open", source.active, set->max_connections_per_source);
 		if (source.active >= set->max_connections_per_source)
@@ -57,7 +58,7 @@ explain_limits(struct request *request, const struct service *service, const str
 }
 
 static void
-explain_persistence(struct request *request, const struct service *service,
+explain_persistence(struct console *console, const struct service *service,
                     const struct target *target, const struct sy_facts *facts, json_t *steps)
 {
 	const struct sy_persistence *ops;
@@ -82,8 +83,8 @@ explain_persistence(struct request *request, const struct service *service,
 	if (ops->print)
 		ops->print(service->persistence.conf, &key, words, sizeof(words));
 	life.refresh = false; /* looking must not lengthen its life */
-	server = persist_find(request->console->child->board, request->console->child->row,
-	                      target->group, &key, &life, request->console->child->now_ms);
+	server = persist_find(console->child->board, console->child->row,
+	                      target->group, &key, &life, console->child->now_ms);
 	if (!server) {
 		explain_step(steps, "persistence: no entry for %s", words);
 		return;
@@ -95,7 +96,7 @@ explain_persistence(struct request *request, const struct service *service,
 }
 
 static json_t *
-explain_servers(struct request *request, const struct service *service,
+explain_servers(struct console *console, const struct service *service,
                 const struct target *target, const struct choose_trace *trace)
 {
 	json_t *list = json_array();
@@ -103,13 +104,13 @@ explain_servers(struct request *request, const struct service *service,
 	for (uint32_t i = 0; i < trace->n; i++) {
 		const struct choose_note *note = &trace->notes[i];
 		struct cell_health health;
-		const char *state = seat_state(request->console, service, note->seat, &health);
+		const char *state = seat_state(console, service, note->seat, &health);
 
 		json_array_append_new(list, json_pack(
 			"{s:s, s:s, s:s, s:i, s:i, s:b, s:b, s:b, s:s}",
 			"name", note->seat->server->name, "pool",
 			note->sorry ? service->sorry->pool->name : target->pool->name, "state", state,
-			"active", (int)board_active(request->console->child->board, note->seat->cell),
+			"active", (int)board_active(console->child->board, note->seat->cell),
 			"weight", (int)note->seat->server->weight,
 			"offered", note->offered, "chosen", note->chosen, "sorry", note->sorry,
 			"why", note->words));
@@ -117,21 +118,21 @@ explain_servers(struct request *request, const struct service *service,
 	return list;
 }
 
-static void
-explain_run(struct request *request, const struct service *service, const struct target *target,
-            const struct sy_addr *client)
+json_t *
+explain_pick(struct console *console, const struct service *service, const struct target *target,
+             const struct sy_addr *client)
 {
 	struct lineup lineup, sorry;
 	struct choose_trace trace = { 0 };
 	struct sy_facts facts = { .client = *client };
 	struct choice choice = { 0 };
-	json_t *steps = json_array();
+	json_t *steps = json_array(), *answer;
 	enum reason limit;
 	char outcome[512], address[ADDR_TEXT_SIZE];
 	struct choose_ask ask = {
 		.service = service, .lineup = &lineup, .sorry = service->sorry ? &sorry : NULL,
-		.board = request->console->child->board, .row = request->console->child->row,
-		.facts = &facts, .now_ms = request->console->child->now_ms, .random = clock_us(),
+		.board = console->child->board, .row = console->child->row,
+		.facts = &facts, .now_ms = console->child->now_ms, .random = clock_us(),
 		.look_only = true, .trace = &trace,
 	};
 
@@ -140,11 +141,11 @@ explain_run(struct request *request, const struct service *service, const struct
 	trace.room = service_seats(service);
 	trace.notes = must_alloc(trace.room * sizeof(*trace.notes));
 	memset(trace.notes, 0, trace.room * sizeof(*trace.notes));
-	limit = explain_limits(request, service, client, steps);
+	limit = explain_limits(console, service, client, steps);
 	if (target != &service->target)
 		explain_step(steps, "pool: %s, as a rule of protocol %s may choose", target->pool->name,
 		             service->protocol.module->name);
-	explain_persistence(request, service, target, &facts, steps);
+	explain_persistence(console, service, target, &facts, steps);
 	lineup_init(&lineup, service, target);
 	if (service->sorry)
 		lineup_init(&sorry, service, service->sorry);
@@ -161,19 +162,19 @@ explain_run(struct request *request, const struct service *service, const struct
 	else
 		snprintf(outcome, sizeof(outcome), "%s gets no server of %s: %s", address, service->name,
 		         reason_rows[choice.reason].words);
-	request_json(request, json_pack("{s:s, s:s, s:s?, s:o, s:o}", "outcome", outcome,
-	                                "service", service->name, "server",
-	                                limit == REASON_NONE && choice.seat ? choice.seat->server->name : NULL,
-	                                "steps", steps,
-	                                "servers", explain_servers(request, service, target, &trace)));
+	answer = json_pack("{s:s, s:s, s:s?, s:o, s:o}", "outcome", outcome, "service", service->name,
+	                   "server", limit == REASON_NONE && choice.seat ? choice.seat->server->name : NULL,
+	                   "steps", steps,
+	                   "servers", explain_servers(console, service, target, &trace));
 	lineup_free(&lineup);
 	if (service->sorry)
 		lineup_free(&sorry);
 	free(trace.notes);
+	return answer;
 }
 
 /* What a rule of the protocol would choose is asked for by name. */
-static const struct target *
+const struct target *
 explain_target(const struct service *service, const char *pool)
 {
 	if (!pool || strcmp(pool, service->target.pool->name) == 0)
@@ -202,5 +203,5 @@ api_explain(struct request *request)
 		request_error(request, 400, "client= is an address such as 192.0.2.7 or 2001:db8::1, "
 		              "not %s", text ? text : "nothing");
 	else
-		explain_run(request, service, target, &client);
+		request_json(request, explain_pick(request->console, service, target, &client));
 }

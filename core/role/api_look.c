@@ -7,7 +7,7 @@
 #include "base/text.h"
 #include "role/api.h"
 #include "role/live.h"
-#include "way/reasons.h"
+#include "share/reasons.h"
 
 static const struct config *
 look_config(struct request *request)

@@ -15,7 +15,7 @@
 #include "role/api.h"
 #include "role/live.h"
 #include "share/persist.h"
-#include "way/reasons.h"
+#include "share/reasons.h"
 
 enum metric_type { METRIC_GAUGE, METRIC_COUNTER };
 

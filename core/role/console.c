@@ -1,6 +1,7 @@
 /* See console.h. Here: the role itself. */
 #include "role/live.h"
 #include "role/access.h"
+#include "role/recorder.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,7 @@ console_beat(struct child *child)
 	view_beat(console);
 	trial_beat(console);
 	notify_beat(console);
+	recorder_beat(console);
 	if (console->n_streams)
 		live_measure(console);
 }

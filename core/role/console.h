@@ -82,6 +82,19 @@ struct trial_watch {
 	unsigned worse;           /* beats in a row */
 };
 
+/* The flight recorder shall be written to a file. */
+struct recorder_due {
+	uint64_t at_ms;           /* 0: it need not */
+	uint64_t wrote_ms;        /* the last time; 0: never */
+	char why[200];
+};
+
+/* What the workers trace, as they were asked. */
+struct trace_state {
+	uint64_t until_ms;        /* nobody has fetched it by then; 0: nothing is traced */
+	char words[200];          /* whose it is, and of what */
+};
+
 struct console {
 	struct child *child;
 	struct entrance entrances[CONSOLE_LISTENERS];
@@ -100,6 +113,8 @@ struct console {
 	struct access *access;    /* access.h */
 	struct trial_watch trial;
 	struct notify *notify;    /* console_notify.c */
+	struct recorder_due recorder; /* recorder.h */
+	struct trace_state trace; /* api_trace.c */
 };
 
 struct request {
@@ -129,6 +144,9 @@ struct request {
 	uint64_t question;
 	uint64_t until_ms;
 	json_t *gathered;         /* arrays that processes sent, merged */
+	/* Or whoever wants their answers as they are. */
+	void (*gather)(struct request *request, const char *bytes, size_t len);
+	struct text raw;          /* for `gather` */
 	void (*done)(struct request *request, bool ok, const char *text);
 };
 

@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 #include "base/text.h"
-#include "role/console.h"
+#include "role/recorder.h"
+
+enum { EVENT_FRESH_MS = 10000 };
 
 void
 event_add(struct console *console, const char *format, ...)
@@ -32,6 +34,7 @@ event_seat(struct console *console, const struct service *service, const struct 
 		const struct seat *seat = &target->seats[i];
 		struct cell_health health;
 		const char *state;
+		char words[256];
 
 		if (seat->cell != cell && seat->server->cell != cell)
 			continue;
@@ -39,6 +42,13 @@ event_seat(struct console *console, const struct service *service, const struct 
 		event_add(console, "server %s (pool %s, service %s): %s%s%s", seat->server->name,
 		          target->pool->name, service->name, state, health.reason[0] ? ": " : "",
 		          health.reason);
+		/* A wish changes no health. */
+		if (health.changes > 0 && health.since_wall_ms + EVENT_FRESH_MS > clock_wall_ms() &&
+		    strcmp(state, "drain") != 0 && strcmp(state, "disabled") != 0) {
+			snprintf(words, sizeof(words), "server %s (pool %s, service %s): %s",
+			         seat->server->name, target->pool->name, service->name, state);
+			recorder_changed(console, words);
+		}
 	}
 }
 

@@ -142,11 +142,13 @@ request_gather(struct request *request, const struct control_message *message)
 	if (message->n_fds && message->fds[0] >= 0) {
 		char *bytes = memfd_map(message->fds[0], 0, &len, &err);
 
-		if (bytes) {
+		if (bytes && request->gather)
+			request->gather(request, bytes, len);
+		else if (bytes)
 			part = json_loadb(bytes, len, 0, NULL);
+		if (bytes && len)
 			munmap(bytes, len);
-		}
-	} else if (len) {
+	} else if (len && !request->gather) {
 		part = json_loadb(message->text, len, 0, NULL);
 	}
 	if (!part)
@@ -247,6 +249,7 @@ request_end(struct request *request)
 	json_decref(request->args);
 	json_decref(request->answer);
 	json_decref(request->gathered);
+	text_free(&request->raw);
 	free(request->text);
 	free(request->tail);
 	free(request);

@@ -7,7 +7,7 @@
 #include "base/must.h"
 #include "base/text.h"
 #include "role/live.h"
-#include "way/reasons.h"
+#include "share/reasons.h"
 
 static const char *const transport_names[] = { "tcp", "udp" };
 

@@ -15,6 +15,7 @@
 #include "proc/privileges.h"
 #include "proc/spawn.h"
 #include "role/preflight.h"
+#include "role/explain.h"
 #include "role/roles.h"
 
 struct load {
@@ -155,6 +156,25 @@ loader_test(const struct options *options)
 		return EXIT_FAILURE;
 	}
 	return result == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+int
+loader_explain(const struct options *options)
+{
+	struct load load = { 0 };
+	struct sy_err err = { "" };
+	json_t *ask = json_loadfd(SPAWN_FD_CONTROL, 0, NULL), *answer = NULL;
+	int result = loader_load(&load, options->config, options->module_dir);
+
+	if (load.complaints.errors)
+		fputs(load.complaints.text.at, stderr);
+	else if (result == 0 && !(answer = explain_candidate(&load.loaded, ask, &err)))
+		fprintf(stderr, "steelyardd: %s\n", err.text);
+	if (answer)
+		json_dumpf(answer, stdout, JSON_COMPACT);
+	json_decref(answer);
+	json_decref(ask);
+	return answer && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int

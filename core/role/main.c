@@ -34,6 +34,7 @@ static const char main_usage[] =
 	"  -q         say only what needs attention\n"
 	"  -V         print the version\n"
 	"  --manual   print the reference of all directives (mdoc)\n"
+	"  --explain  where a client would go; what steelyardctl explain --config runs\n"
 	"\n"
 	"Signals: TERM, INT stop now; QUIT stop gracefully; HUP reload; USR1 reopen the log;\n"
 	"USR2 upgrade to the program that is installed now.\n";
@@ -140,6 +141,11 @@ main(int argc, char **argv)
 		argv[1] = argv[0];
 		status = main_options(argc - 1, argv + 1, &options);
 		return status >= 0 ? status : manual_main(&options);
+	}
+	if (argc > 1 && strcmp(argv[1], "--explain") == 0) {
+		argv[1] = argv[0];
+		status = main_options(argc - 1, argv + 1, &options);
+		return status >= 0 ? status : loader_explain(&options);
 	}
 	if (argc > 1 && strcmp(argv[1], "--version") == 0) {
 		printf("steelyardd %s\n", PACKAGE_VERSION);

@@ -139,6 +139,7 @@ master_open(struct master *master, struct epoch *epoch, struct text *complaints)
 	struct sy_err err;
 
 	master->board = board_new(&epoch->head->board, &master->board_fd, &err);
+	master_record(master);
 	if (!master->board)
 		goto failed;
 	master_limits(master, epoch->head);

@@ -232,6 +232,8 @@ void master_replace(struct process *process);
 /* A generation is in use: limits, listeners, number of workers, pid file. */
 void master_apply(struct master *master, const struct gen_head *head);
 void master_status(struct master *master);
+/* There is a board: what the master says is recorded there, too. */
+void master_record(struct master *master);
 
 /* master_log.c. Opens what the head names. -1 with err. */
 int master_log_open(const struct gen_head *head, struct log_setting *out, struct sy_err *err);

@@ -229,6 +229,7 @@ upgrade_adopt(struct master *master, int fd, struct sy_err *err)
 		return -1;
 	master->board_fd = state.head->board_fd;
 	master->board = board_map(master->board_fd, err);
+	master_record(master);
 	if (!master->board || adopt_epochs(master, &state, err) != 0)
 		return -1;
 	adopt_state(master, &state);

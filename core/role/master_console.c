@@ -222,6 +222,8 @@ console_concerns(const struct process *process, uint64_t ask)
 	switch (ask) {
 	case ASK_CONNECTIONS:
 	case ASK_CLEAR_CONNECTIONS:
+	case ASK_TRACE:
+	case ASK_TRACE_END:
 		return process_is_worker(process);
 	case ASK_CHECK_NOW:
 		return process->row == ROW_CHECKER;

@@ -6,7 +6,24 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "role/master.h"
+#include "share/recorder.h"
+
+static void
+master_overhears(void *context, enum log_level level, const char *words, size_t len)
+{
+	const struct master *master = context;
+
+	recorder_line(master->board, ROW_FOLDED, clock_ms(), level, words, len);
+}
+
+void
+master_record(struct master *master)
+{
+	if (master->board)
+		log_overhear(master_overhears, master);
+}
 
 static int
 master_log_syslog(struct sy_err *err)

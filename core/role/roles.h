@@ -14,6 +14,7 @@ struct options {
 int master_main(const struct options *options);
 int loader_main(int argc, char **argv);   /* as a child of the master; argv: title, config, module dir */
 int loader_test(const struct options *options); /* -t and -T: the same work in the foreground */
+int loader_explain(const struct options *options); /* --explain: explain.h, from descriptor 3 */
 int manual_main(const struct options *options); /* --manual: the reference of all directives */
 int upgrade_main(int argc, char **argv); /* looks at what it would take over; see upgrade.h */
 int worker_main(int argc, char **argv);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "role/master.h"
+#include "share/recorder.h"
 
 /* "exit status 1", "killed by signal 11 (Segmentation fault)" */
 static const char *
@@ -32,6 +33,8 @@ ended_tell(struct process *process, const siginfo_t *info)
 	memcpy(words, row->last_words, sizeof(words));
 	words[sizeof(words) - 1] = '\0';
 	ended_how(info, how, sizeof(how));
+	if (!clean || process->state != PROCESS_LEAVING)
+		recorder_died(process->master->board);
 	if (clean && process->state == PROCESS_LEAVING)
 		log_debug("%s (pid %d) has left", process->name, (int)process->pid);
 	else if (process->killed_for[0])

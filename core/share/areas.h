@@ -20,7 +20,8 @@ enum board_area {
 	AREA_FIGURES,
 	AREA_SOURCES,
 	AREA_PERSIST,
-	AREA_FLOWS,               /* one row after the other */
+	AREA_FLOWS,               /* one row after the other, as the next one */
+	AREA_RECORDER,
 	AREA_END,
 };
 

@@ -14,6 +14,7 @@
 #include "share/areas.h"
 #include "share/flow.h"
 #include "share/persist.h"
+#include "share/recorder.h"
 #include "share/seq.h"
 #include "share/source.h"
 
@@ -36,7 +37,7 @@ board_layout(void)
 		sizeof(struct board_head), sizeof(struct board_process), sizeof(struct board_cell),
 		sizeof(struct board_check), sizeof(struct board_tally),
 		sizeof(struct board_figures), source_area_size(),
-		persist_area_size(1024), flow_area_size(1024), BOARD_ROWS, BOARD_REASONS, BOARD_SOURCES, BOARD_WORDS,
+		persist_area_size(1024), flow_area_size(1024), recorder_area_size(1024), BOARD_ROWS, BOARD_REASONS, BOARD_SOURCES, BOARD_WORDS,
 		offsetof(struct board_cell, health_reason), offsetof(struct board_cell, wish),
 	};
 
@@ -59,6 +60,7 @@ board_lay_out(size_t at[AREA_END + 1], const struct board_size *size)
 		[AREA_SOURCES] = source_area_size() * BOARD_ROWS,
 		[AREA_PERSIST] = persist_area_size(size->persist_entries),
 		[AREA_FLOWS] = flow_area_size(size->flow_entries) * BOARD_ROWS,
+		[AREA_RECORDER] = recorder_area_size(size->records) * BOARD_ROWS,
 	};
 	size_t offset = board_align(sizeof(struct board_head));
 
@@ -111,6 +113,8 @@ board_check_sizes(const struct board_size *size, struct sy_err *err)
 	    board_check_size("persistence entries", size->persist_entries, err) != 0)
 		return -1;
 	if (size->flow_entries && board_check_size("flows", size->flow_entries, err) != 0)
+		return -1;
+	if (size->records && board_check_size("records", size->records, err) != 0)
 		return -1;
 	if (size->services >= size->cells)
 		return sy_fail(err, "the board cannot have room for %u services with %u cells in "

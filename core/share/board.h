@@ -3,7 +3,7 @@
  * as the master; what is known of a server survives reloads and the death of any other process.
  *
  *	head | process rows | cells | checks | tallies (rows x cells) | reasons | figures | sources |
- *	persistence | flows
+ *	persistence | flows | recorder
  *
  * A cell stands for a service, a server (pool and name), or a seat (a server as used by a service).
  * Cells are found by id in a hash table: whoever binds a configuration claims them (board_cell), so
@@ -48,6 +48,7 @@ struct board_size {
 	uint32_t checks;
 	uint32_t persist_entries;
 	uint32_t flow_entries;    /* of each worker; fewer than 8: flows are not recorded */
+	uint32_t records;         /* of each process, share/recorder.h; 0: nothing is recorded */
 };
 
 /* Written by the master, except beat, held, connections and last_words: by the process itself. */

@@ -11,6 +11,7 @@
 #include "way/attach.h"
 #include "way/flow.h"
 #include "way/report.h"
+#include "way/trace.h"
 
 enum { ASK_LIMIT = 10000 };
 
@@ -135,10 +136,25 @@ ask_memory(struct way *way, struct text *out)
 }
 
 static void
+ask_trace(struct way *way, const char *text, struct text *out)
+{
+	const char *problem = trace_begin(way, text);
+
+	text_puts(out, "[");
+	if (problem)
+		text_json(out, problem, strlen(problem));
+	text_puts(out, "]");
+}
+
+static void
 ask_run(struct way *way, struct ask *ask, const struct control_message *message)
 {
 	if (message->record.value == ASK_MEMORY) {
 		ask_memory(way, &ask->out);
+	} else if (message->record.value == ASK_TRACE) {
+		ask_trace(way, message->text, &ask->out);
+	} else if (message->record.value == ASK_TRACE_END) {
+		trace_end(way, &ask->out);
 	} else if (message->record.value != ASK_CONNECTIONS &&
 	           message->record.value != ASK_CLEAR_CONNECTIONS) {
 		text_puts(&ask->out, "{}");

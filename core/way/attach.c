@@ -18,6 +18,7 @@
 #include "way/flow.h"
 #include "way/handshakes.h"
 #include "way/talk.h"
+#include "way/trace.h"
 
 /* generation->run. All seats of a generation in one array: a change on the board looks at each. */
 struct attached {
@@ -94,6 +95,7 @@ way_free(struct way *way)
 	flows_free(way->flows);
 	chunk_pool_free(way->chunks);
 	pipe_pool_free(way->pipes);
+	trace_free(way);
 	if (way->spare_fd >= 0)
 		close(way->spare_fd);
 	free(way->scratch);

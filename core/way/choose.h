@@ -11,7 +11,7 @@
 
 #include "api/facts.h"
 #include "conf/config.h"
-#include "way/reasons.h"
+#include "share/reasons.h"
 
 enum { CHOOSE_TRIES = 8 };        /* servers remembered as tried; tries is no more than that */
 

@@ -75,7 +75,7 @@ close_step(struct conn *conn)
 			timeq_arm(run->parting, &conn->timer, way->child->now_ms);
 		return WAIT;
 	}
-	report_end(conn);
+	report_conn(conn);
 	close_tallies(conn);
 	limits_leave(way, &conn->source_slot);
 	list_remove(&conn->of_seat);

@@ -14,6 +14,7 @@
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
+#include "way/trace.h"
 #include "way/way.h"
 
 enum { CONNECT_SUSPECT_MS = 1000 }; /* the master hears of one server so often */
@@ -78,6 +79,8 @@ connect_failed(struct conn *conn, int error)
 		tally_add(service_run(conn)->tally->connect_failures, 1);
 		connect_suspect(conn->way, conn->seat);
 	}
+	if (conn->way->trace)
+		trace_connect_failed(conn);
 	if (conn->n_tried < CHOOSE_TRIES)
 		conn->tried[conn->n_tried++] = conn->seat->server->cell;
 	if (conn->n_tried < (tries < CHOOSE_TRIES ? tries : CHOOSE_TRIES)) {
@@ -163,6 +166,10 @@ connect_send(struct conn *conn)
 	}
 	server->wrote = n > 0;
 	next = connect_done(conn);
+	if (conn->way->trace) {
+		trace_written(conn, server, header);
+		trace_written(conn, server, sy_span(bytes.at, parts[1].iov_len));
+	}
 	if (connect_rest(conn, header, sy_span(bytes.at, parts[1].iov_len), (size_t)n) < 0) {
 		conn->reset = true;
 		return way_close(conn, REASON_NO_MEMORY);
@@ -330,6 +337,7 @@ connect_start(struct conn *conn)
 	if (fd < 0)
 		return connect_failed(conn, errno);
 	side_init(&conn->server, fd, connect_on_server);
+	conn->server.of_server = true;
 	return WAIT;
 }
 

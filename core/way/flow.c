@@ -388,7 +388,7 @@ flow_tell(struct flow *flow)
 		run->flow_complained_ms = now_ms;
 	}
 	flow_portrait(flow, &portrait);
-	report_end(&portrait);
+	report_flow(&portrait, flow->talk ? &flow->talk->session : NULL);
 }
 
 static void

@@ -11,6 +11,7 @@
 #include "net/socket.h"
 #include "way/flow.h"
 #include "way/limits.h"
+#include "way/trace.h"
 
 bool
 flow_is_door(int fd)
@@ -24,10 +25,13 @@ flow_is_door(int fd)
 
 /* Bytes of a client that its server gets. */
 static void
-flow_count_up(struct flow *flow, size_t len)
+flow_count_up(struct flow *flow, struct sy_span bytes)
 {
 	struct seat_run *run = flow->seat->run;
+	size_t len = bytes.len;
 
+	if (flow->door->way->trace)
+		trace_datagram(flow, true, bytes);
 	flow->up += len;
 	tally_add(((struct service_run *)flow->service->run)->tally->bytes_up, len);
 	tally_add(run->tally->bytes_up, len);
@@ -57,7 +61,7 @@ flow_forward(struct flow *flow, struct flows *flows, unsigned first, unsigned n)
 			return false;
 		sent = datagrams_pass(flows->in, first, end - first, flow->io.fd);
 		for (unsigned i = first; i < first + sent; i++)
-			flow_count_up(flow, datagram_bytes(flows->in, i).len);
+			flow_count_up(flow, datagram_bytes(flows->in, i));
 		first += sent;
 		if (first == end)
 			break;

@@ -12,6 +12,7 @@
 #include "way/flow.h"
 #include "way/forecast.h"
 #include "way/side.h"
+#include "way/trace.h"
 
 enum { FLOW_STALE_ERRORS = 16 };  /* taken from a socket's queue of errors at once */
 
@@ -166,6 +167,8 @@ flow_answer(struct flow *flow, struct flows *flows, size_t len)
 	flow_touch(flow);
 	if (flow->talk && !flow_passes(flow, SY_SERVER, sy_span(place, len)))
 		return false;
+	if (door->way->trace)
+		trace_datagram(flow, false, sy_span(place, len));
 	flow->down += len;
 	tally_add(service->tally->bytes_down, len);
 	tally_add(run->tally->bytes_down, len);

@@ -8,6 +8,7 @@
 #include "net/socket.h"
 #include "way/side.h"
 #include "way/side_tls.h"
+#include "way/trace.h"
 
 enum {
 	MOVER_ROUNDS = 4,         /* full buffers in one turn, then the others have theirs */
@@ -32,9 +33,13 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 		}
 		if (n == 0) {
 			from->eof = true;
+			if (way->trace)
+				trace_eof(conn, from);
 			break;
 		}
 		side_count(conn, from, (size_t)n);
+		if (way->trace)
+			trace_read(conn, from, sy_span(way->scratch, (size_t)n));
 		if (side_send(way, to, sy_span(way->scratch, (size_t)n)) < 0)
 			return MOVED_WRITE_ERROR;
 		if (n < WAY_SCRATCH) {
@@ -140,7 +145,7 @@ mover_move(struct conn *conn, struct side *from, struct side *to)
 {
 	if (from->tls || from->strand)
 		return movers[MOVER_PIECEWISE](conn, from, to);
-	if (from->full >= MOVER_BULK && !to->tls && !to->strand)
+	if (from->full >= MOVER_BULK && !to->tls && !to->strand && !conn->way->trace)
 		return movers[MOVER_SPLICE](conn, from, to);
 	return movers[MOVER_COPY](conn, from, to);
 }

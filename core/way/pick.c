@@ -11,6 +11,7 @@
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
+#include "way/trace.h"
 #include "way/way.h"
 
 static bool
@@ -84,6 +85,8 @@ pick_served(struct conn *conn)
 	conn->store = false;
 	if (conn->talk)
 		talk_served(conn);
+	if (way->trace)
+		trace_served(conn);
 }
 
 void
@@ -91,6 +94,8 @@ pick_drop(struct conn *conn, bool reset)
 {
 	struct side *side = &conn->server;
 
+	if (conn->way->trace)
+		trace_left(conn, reset);
 	pick_leave(conn);
 	if (conn->talk)
 		talk_dropped(conn);
@@ -199,6 +204,8 @@ pick_step(struct conn *conn)
 	if (conn->n_tried == 0) {
 		tally_add(run->tally->total, 1);
 		conn->sequence = run->sequence++;
+		if (conn->talk)
+			conn->talk->began_ms = conn->way->child->now_ms;
 	}
 	if (conn->talk && conn->talk->pinned && side_open(&conn->server)) {
 		struct choice same = {

@@ -5,6 +5,7 @@
 #include "net/socket.h"
 #include "way/aside.h"
 #include "way/mover.h"
+#include "way/report.h"
 #include "way/side.h"
 #include "way/talk.h"
 #include "way/way.h"
@@ -156,6 +157,7 @@ relay_talk(struct conn *conn)
 		side_end(server);
 	if (next == STEP_CLASSIFY) {
 		timer_stop(&conn->timer);
+		report_exchange(conn);
 		if (conn->talk->spent)
 			pick_drop(conn, false);
 		else if (service_run(conn)->shares && !conn->talk->pinned)

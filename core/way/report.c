@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
-#include "net/socket.h"
-#include "way/side_tls.h"
+#include "share/recorder.h"
+#include "way/report_fields.h"
 #include "way/talk.h"
+#include "way/trace.h"
 
 static uint64_t
 report_age_ms(const struct conn *conn, uint64_t since_ms)
@@ -217,139 +219,222 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	return out;
 }
 
-static const char *
-report_why(const struct conn *conn)
+const char *const report_names[] = {
+	[REPORT_CONNECTION] = "connection", [REPORT_FLOW] = "flow", [REPORT_EXCHANGE] = "exchange",
+};
+
+/* An exchange that ended in order has no reason: its connection goes on. */
+const char *
+report_end_name(const struct report *report)
 {
-	return conn->server_addr.family ? choose_why_words[conn->why] : NULL;
+	return report->done ? EXCHANGE_DONE : reason_rows[report->conn->reason].name;
 }
 
-static const char *
-report_addr(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
+const char *
+report_end_words(const struct report *report, char out[static REPORT_WORDS])
 {
-	return addr->family ? addr_text(addr, out) : NULL;
+	return report->done ? "it is complete" : report_words(report->conn, out);
 }
 
-/* Hexadecimal, as short as it can be. */
+/* ---- the line in the log ---- */
+
 static void
-report_id(uint64_t id, char out[static 17])
+report_line(const struct report *report)
 {
-	int shift = 60;
+	struct report_value values[LOG_FIELDS_IN_LINE];
+	struct log_field fields[LOG_FIELDS_IN_LINE];
+	char words[REPORT_WORDS];
+	unsigned n = 0;
 
-	while (shift > 0 && !(id >> shift))
-		shift -= 4;
-	for (; shift >= 0; shift -= 4)
-		*out++ = "0123456789abcdef"[id >> shift & 15];
-	*out = '\0';
-}
-
-/* What the client asked for: of us, or of the server when TLS goes through us unopened. */
-static const char *
-report_sni(const struct conn *conn, char out[static 256])
-{
-	struct sy_span name = { .len = 0 };
-
-	if (conn->client.tls)
-		name = sy_span_text(conn->client.tls->sni);
-	else if (conn->talk && !conn->listener->tls)
-		name = conn->talk->session.facts.sni;
-	if (name.len == 0 || name.len > 255)
-		return NULL;
-	memcpy(out, name.at, name.len);
-	out[name.len] = '\0';
-	return out;
-}
-
-/* Text that is not there leaves its field out. */
-static void
-report_field(struct log_field *fields, unsigned *n, const char *name, const char *text)
-{
-	if (text)
-		fields[(*n)++] = (struct log_field){ .name = name, .text = text };
+	for (unsigned i = 0; i < LOG_FIELDS_IN_LINE; i++)
+		if (report_field(report, (enum log_field_id)i, &values[i]))
+			fields[n++] = (struct log_field){ log_field_names[i], values[i].text, values[i].number };
+	log_event(LOG_LEVEL_INFO, report_names[report->what], report_end_words(report, words), fields, n);
 }
 
 static void
-report_number(struct log_field *fields, unsigned *n, const char *name, uint64_t number)
+report_log(struct report *report)
 {
-	fields[(*n)++] = (struct log_field){ .name = name, .number = number };
+	/* Kept, so that lines need no memory. */
+	static struct text line;
+	const struct conn *conn = report->conn;
+	const struct global_settings *settings = &conn->generation->config->global;
+	const struct exchange_log *log = &settings->exchange_log;
+	const struct exchange_end end = {
+		.service = conn->service->name, .server = conn->seat ? conn->seat->server->name : NULL,
+		.end = report_end_name(report), .client = &conn->client_addr,
+		.status = report->session ? report->session->asked.status : 0, .ms = report->ms,
+		.error = !report->done && reason_rows[conn->reason].error,
+	};
+
+	if (!settings->log_connections || !log_wants(LOG_LEVEL_INFO))
+		return;
+	report->one_in = exchange_log_keep(log, &end);
+	if (!report->one_in ||
+	    (report->one_in > 1 && hash_random(&conn->way->random) % report->one_in != 0))
+		return;
+	if (!log->pieces) {
+		report_line(report);
+		return;
+	}
+	report_format(report, log, &line);
+	log_bare(LOG_LEVEL_INFO, line.at, line.len);
+}
+
+/* ---- the flight recorder ---- */
+
+static void
+report_copy(char *to, size_t room, const char *name)
+{
+	size_t len = strlen(name);
+
+	memcpy(to, name, len < room ? len : room - 1);
+}
+
+static void
+report_asked(const struct sy_asked *asked, char *to, size_t room)
+{
+	const struct sy_span parts[] = { asked->method, sy_span(" ", asked->method.len ? 1 : 0),
+	                                 asked->host };
+
+	for (unsigned i = 0; i < 3; i++) {
+		size_t len = parts[i].len < room - 1 ? parts[i].len : room - 1;
+
+		if (len == 0)
+			continue;
+		memcpy(to, parts[i].at, len);
+		to += len;
+		room -= len;
+	}
+}
+
+static void
+report_record(const struct report *report)
+{
+	static const uint16_t kinds[] = { RECORD_CONNECTION, RECORD_FLOW, RECORD_EXCHANGE };
+	const struct conn *conn = report->conn;
+	struct record record = { .kind = kinds[report->what] };
+	struct record_end *end = &record.end;
+
+	if (!recorder_on(conn->way->board))
+		return;
+	*end = (struct record_end){
+		.id = conn->id, .ms = report->ms, .up = report->up, .down = report->down,
+		.client = conn->client_addr, .vip = conn->service_addr, .server = conn->server_addr,
+		.status = report->session ? (uint16_t)report->session->asked.status : 0,
+		.error = conn->error, .reason = conn->reason,
+		.why = conn->server_addr.family ? conn->why : RECORD_NO_SERVER,
+	};
+	report_copy(end->service, sizeof(end->service), conn->service->name);
+	if (conn->seat)
+		report_copy(end->server_name, sizeof(end->server_name), conn->seat->server->name);
+	if (report->session)
+		report_asked(&report->session->asked, end->asked, sizeof(end->asked));
+	recorder_end(conn->way->board, conn->way->row, conn->way->child->now_ms, &record,
+	             reason_rows[conn->reason].error || end->status >= 500);
+}
+
+/* ---- what has ended ---- */
+
+static void
+report_one_exchange(const struct conn *conn, bool done)
+{
+	struct talk *talk = conn->talk;
+	struct report report = {
+		.conn = conn, .session = &talk->session, .what = REPORT_EXCHANGE, .done = done,
+		.ms = report_age_ms(conn, talk->began_ms), .up = conn->client.bytes - talk->up,
+		.down = conn->server.bytes - talk->down,
+	};
+
+	if (conn->generation->config->global.exchange_log.exchanges)
+		report_log(&report);
+	talk->up = conn->client.bytes;
+	talk->down = conn->server.bytes;
 }
 
 void
-report_end(const struct conn *conn)
+report_exchange(const struct conn *conn)
 {
-	char words[REPORT_WORDS], id[17], parent[17], client[ADDR_TEXT_SIZE], via[ADDR_TEXT_SIZE];
-	char vip[ADDR_TEXT_SIZE], source[ADDR_TEXT_SIZE], server[ADDR_TEXT_SIZE];
-	struct sy_addr local = { .family = SY_NO_ADDR };
-	char tls[96], server_tls[96], sni[256];
-	struct log_field fields[20];
-	unsigned n = 0;
-
-	if (!conn->generation->config->global.log_connections || !log_wants(LOG_LEVEL_INFO))
+	if (conn->talk->parent_id)
 		return;
-	if (side_open(&conn->server))
-		socket_local(conn->server.io.fd, &local);
-	report_id(conn->id, id);
-	report_field(fields, &n, "id", id);
-	if (conn->talk && conn->talk->parent_id) {
-		report_id(conn->talk->parent_id, parent);
-		report_field(fields, &n, "parent", parent);
-	}
-	report_field(fields, &n, "service", conn->service->name);
-	report_field(fields, &n, "client", report_addr(&conn->client_addr, client));
-	if (memcmp(&conn->peer, &conn->client_addr, sizeof(conn->peer)) != 0)
-		report_field(fields, &n, "via", report_addr(&conn->peer, via));
-	report_field(fields, &n, "vip", report_addr(&conn->service_addr, vip));
-	report_field(fields, &n, "source", report_addr(&local, source));
-	report_field(fields, &n, "server", conn->seat ? conn->seat->server->name : NULL);
-	report_field(fields, &n, "address", report_addr(&conn->server_addr, server));
-	report_field(fields, &n, "why", report_why(conn));
-	report_field(fields, &n, "tls", side_tls_summary(&conn->client, tls));
-	report_field(fields, &n, "sni", report_sni(conn, sni));
-	report_field(fields, &n, "server_tls", side_tls_summary(&conn->server, server_tls));
-	report_number(fields, &n, "ms", report_age_ms(conn, conn->accepted_ms));
-	report_number(fields, &n, "connect_us", conn->connect_us);
-	report_number(fields, &n, "up", conn->client.bytes);
-	report_number(fields, &n, "down", conn->server.bytes);
-	report_field(fields, &n, "end", reason_rows[conn->reason].name);
-	log_event(LOG_LEVEL_INFO, conn->datagrams ? "flow" : "connection", report_words(conn, words), fields, n);
+	conn->talk->n_exchanges++;
+	report_one_exchange(conn, true);
 }
 
-static void
-report_member(struct text *out, const char *name, const char *value)
+void
+report_conn(const struct conn *conn)
 {
-	if (!value)
+	struct report report = {
+		.conn = conn, .session = conn->talk ? &conn->talk->session : NULL,
+		.ms = report_age_ms(conn, conn->accepted_ms), .up = conn->client.bytes,
+		.down = conn->server.bytes,
+	};
+	char words[REPORT_WORDS];
+
+	if (conn->talk && conn->talk->routed && !conn->talk->parent_id)
+		report_one_exchange(conn, false);
+	report_log(&report);
+	report_record(&report);
+	if (conn->way->trace)
+		trace_closed((struct conn *)conn, report_words(conn, words));
+}
+
+void
+report_flow(const struct conn *portrait, const struct sy_session *session)
+{
+	struct report report = {
+		.conn = portrait, .session = session, .what = REPORT_FLOW,
+		.ms = report_age_ms(portrait, portrait->accepted_ms), .up = portrait->client.bytes,
+		.down = portrait->server.bytes,
+	};
+
+	report_log(&report);
+	report_record(&report);
+}
+
+/* ---- the entry in the list of live ones ---- */
+
+static void
+report_member_of(const struct report *report, enum log_field_id id, const char *name, struct text *out)
+{
+	struct report_value value;
+
+	if (!report_field(report, id, &value))
 		return;
 	text_printf(out, ",\"%s\":", name);
-	text_json(out, value, strlen(value));
+	if (value.text)
+		text_json(out, value.text, strlen(value.text));
+	else
+		text_uint(out, value.number);
 }
 
 void
 report_json(const struct conn *conn, struct text *out)
 {
-	char client[ADDR_TEXT_SIZE], vip[ADDR_TEXT_SIZE], source[ADDR_TEXT_SIZE];
-	char server[ADDR_TEXT_SIZE], peer[ADDR_TEXT_SIZE], tls[96], server_tls[96], sni[256];
-	struct sy_addr local = { .family = SY_NO_ADDR };
+	const struct report report = { .conn = conn,
+	                               .session = conn->talk ? &conn->talk->session : NULL };
+	char peer[ADDR_TEXT_SIZE];
 
-	if (side_open(&conn->server))
-		socket_local(conn->server.io.fd, &local);
 	text_printf(out, "{\"id\":\"%" PRIx64 "\",\"worker\":%u,\"generation\":%" PRIu64, conn->id,
 	            conn->way->child->index, conn->generation->number);
-	if (conn->talk && conn->talk->parent_id)
-		text_printf(out, ",\"parent\":\"%" PRIx64 "\"", conn->talk->parent_id);
-	report_member(out, "transport", conn->datagrams ? "udp" : "tcp");
-	report_member(out, "service", conn->service->name);
-	report_member(out, "client", report_addr(&conn->client_addr, client));
-	report_member(out, "peer", report_addr(&conn->peer, peer));
-	report_member(out, "vip", report_addr(&conn->service_addr, vip));
-	report_member(out, "server", conn->seat ? conn->seat->server->name : NULL);
-	report_member(out, "source", report_addr(&local, source));
-	report_member(out, "server_address", report_addr(&conn->server_addr, server));
-	report_member(out, "why", report_why(conn));
-	report_member(out, "tls", side_tls_summary(&conn->client, tls));
-	report_member(out, "sni", report_sni(conn, sni));
-	report_member(out, "server_tls", side_tls_summary(&conn->server, server_tls));
-	report_member(out, "step", way_step_names[conn->step]);
-	text_printf(out, ",\"age_ms\":%" PRIu64 ",\"idle_ms\":%" PRIu64
-	            ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64 "}",
+	report_member_of(&report, LOG_FIELD_parent, "parent", out);
+	text_printf(out, ",\"transport\":\"%s\"", conn->datagrams ? "udp" : "tcp");
+	report_member_of(&report, LOG_FIELD_service, "service", out);
+	report_member_of(&report, LOG_FIELD_client, "client", out);
+	if (conn->peer.family)
+		text_printf(out, ",\"peer\":\"%s\"", addr_text(&conn->peer, peer));
+	report_member_of(&report, LOG_FIELD_vip, "vip", out);
+	report_member_of(&report, LOG_FIELD_server, "server", out);
+	report_member_of(&report, LOG_FIELD_source, "source", out);
+	report_member_of(&report, LOG_FIELD_address, "server_address", out);
+	report_member_of(&report, LOG_FIELD_why, "why", out);
+	report_member_of(&report, LOG_FIELD_tls, "tls", out);
+	report_member_of(&report, LOG_FIELD_sni, "sni", out);
+	report_member_of(&report, LOG_FIELD_server_tls, "server_tls", out);
+	report_member_of(&report, LOG_FIELD_method, "method", out);
+	report_member_of(&report, LOG_FIELD_host, "host", out);
+	text_printf(out, ",\"step\":\"%s\",\"age_ms\":%" PRIu64 ",\"idle_ms\":%" PRIu64
+	            ",\"bytes_up\":%" PRIu64 ",\"bytes_down\":%" PRIu64 "}", way_step_names[conn->step],
 	            report_age_ms(conn, conn->accepted_ms), report_age_ms(conn, conn->last_ms),
 	            conn->client.bytes, conn->server.bytes);
 }

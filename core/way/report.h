@@ -9,8 +9,11 @@ enum { REPORT_WORDS = 320 };
 
 /* The reason with its numbers. Returns out. */
 const char *report_words(const struct conn *conn, char out[static REPORT_WORDS]);
-/* The line at the end, if the configuration wants it. */
-void report_end(const struct conn *conn);
+/* It ends: its line in the log, if the configuration wants one, and its record. */
+void report_conn(const struct conn *conn);
+void report_flow(const struct conn *portrait, const struct sy_session *session);
+/* One exchange has ended in order, and others may follow on the connection. */
+void report_exchange(const struct conn *conn);
 /* Appends a JSON object. */
 void report_json(const struct conn *conn, struct text *out);
 

@@ -12,6 +12,7 @@
 #include "way/mover.h"
 #include "way/side_tls.h"
 #include "way/strand.h"
+#include "way/trace.h"
 
 void
 side_init(struct side *side, int fd, void (*ready)(struct ev_loop *, struct ev_io *, int))
@@ -144,6 +145,10 @@ side_take(struct conn *conn, struct side *side, uint8_t *at, size_t len)
 		side->eof = true;
 	if (n > 0)
 		side_count(conn, side, (size_t)n);
+	if (conn->way->trace && n > 0)
+		trace_read(conn, side, sy_span(at, (size_t)n));
+	else if (conn->way->trace && n == 0)
+		trace_eof(conn, side);
 	return n;
 }
 
@@ -223,6 +228,8 @@ side_write(struct side *side, struct sy_span bytes)
 int
 side_send(struct way *way, struct side *side, struct sy_span bytes)
 {
+	if (way->trace)
+		trace_written(side_conn(side), side, bytes);
 	while (!side_pending(side)) {
 		ssize_t n = side_write(side, bytes);
 
@@ -269,7 +276,11 @@ side_flush(struct way *way, struct side *side)
 void
 side_end(struct side *side)
 {
+	struct conn *conn = side_conn(side);
+
 	side->shut = true;
+	if (conn->way->trace)
+		trace_shut(conn, side);
 	if (side->strand) {
 		strand_shut(side);
 		return;
@@ -311,8 +322,10 @@ side_count(struct conn *conn, struct side *side, size_t n)
 		tally_add(service->bytes_down, n);
 		tally_add(seat->tally->bytes_down, n);
 		tally_add(seat->server_tally->bytes_down, n);
-		if (!conn->heard)
-			side_response(seat, clock_us() - conn->mark_us);
+		if (!conn->heard) {
+			conn->response_us = (uint32_t)(clock_us() - conn->mark_us);
+			side_response(seat, conn->response_us);
+		}
 		conn->heard = true;
 		return;
 	}

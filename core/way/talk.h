@@ -18,6 +18,9 @@ struct talk {
 	struct chunk *mark;       /* session.mark */
 	uint64_t pass[2];         /* by enum sy_side: goes on untouched before the module is asked again */
 	size_t seen[2];           /* how much it was shown when it said NEED */
+	uint64_t began_ms;        /* the exchange, or the one before; see report_exchange() */
+	uint64_t up, down;        /* bytes of its sides when the one before had ended */
+	uint32_t n_exchanges;     /* that have ended in order */
 	uint64_t parent_id;       /* of the connection whose exchange this is, see strand.h; 0: none */
 	struct link strands, news; /* strand.h: its own exchanges, and those that have something to say */
 	struct link roused;       /* way.roused */

@@ -60,6 +60,7 @@ enum {
 
 struct side_tls;
 struct strand;
+struct trace;
 struct tls_shared;
 
 /* One of the two connections. */
@@ -78,6 +79,7 @@ struct side {
 	bool wrote;               /* something was sent to it */
 	bool prompt;              /* TCP_NODELAY is set */
 	bool end_due;             /* the end must still be told: TLS has words for that, too */
+	bool of_server;           /* it is conn.server, and not conn.client */
 };
 
 struct conn {
@@ -99,6 +101,7 @@ struct conn {
 	uint64_t mark_us;         /* when the connect, then when the server's turn to speak began */
 	uint64_t sequence;        /* of the exchange in its service; retries draw with the same */
 	uint32_t connect_us;
+	uint32_t response_us;     /* of the server, the last time that it began to speak; 0: not yet */
 	uint32_t source_slot;     /* share/source.h */
 
 	struct sy_addr peer;      /* who connected to us */
@@ -214,6 +217,8 @@ struct way {
 	struct slab *strand_slab; /* strand.c */
 	struct ev_idle unrest;    /* there are more than one turn can drive */
 	bool over;
+	struct trace *trace;      /* trace.h: what is being looked at; NULL: nothing */
+	struct trace *traced;     /* its time is over, and nobody has fetched it */
 };
 
 static inline struct service_run *
@@ -226,6 +231,13 @@ static inline struct seat_run *
 seat_run(const struct conn *conn)
 {
 	return conn->seat->run;
+}
+
+static inline struct conn *
+side_conn(struct side *side)
+{
+	return side->of_server ? container_of(side, struct conn, server)
+	                       : container_of(side, struct conn, client);
 }
 
 static inline struct side *

@@ -1,5 +1,5 @@
 // Live connections, asked of the workers, and how those before them ended.
-import { el, setText, symbol, table, row, number, bytes, age, get } from './dom.js';
+import { el, setText, symbol, table, row, number, bytes, age, clock, get } from './dom.js';
 
 const columns = [['Client', 'name'], ['Address', 'addresses'], ['Service', ''], ['Server', ''], ['Chosen', ''], ['Step', ''],
 	['Age', 'n'], ['Silent', 'n'], ['To server', 'n'], ['To client', 'n']];
@@ -11,6 +11,9 @@ const sorts = {
 	client: (a, b) => (a.client || '').localeCompare(b.client || '', 'en', { numeric: true }),
 };
 const LIMIT = 1000;
+const endedColumns = [['Ended', ''], ['Client', 'name'], ['Service', ''], ['Server', ''], ['Why', ''], ['Asked', ''], ['Lasted', 'n'],
+	['To server', 'n'], ['To client', 'n']];
+const ENDED = 500;
 
 export class Connections {
 	constructor() {
@@ -21,8 +24,12 @@ export class Connections {
 		this.list = [];
 		this.count = el('p', { class: 'note', role: 'status' });
 		this.live = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Connections that are open' });
+		this.past = [];
+		this.pastCount = el('p', { class: 'note', role: 'status' });
+		this.pastTable = el('div', { class: 'wide', role: 'region', tabindex: '0', 'aria-label': 'Connections that ended lately' });
 		this.endings = el('section', { class: 'endings' });
-		this.node = el('div', {}, this.endings, el('section', {}, el('h2', { text: 'Open now' }), this.count, this.live));
+		this.node = el('div', {}, this.endings, el('section', {}, el('h2', { text: 'Open now' }), this.count, this.live),
+			el('section', { class: 'ended' }, el('h2', { text: 'Ended lately' }), this.pastCount, this.pastTable));
 	}
 
 	reset() {
@@ -41,9 +48,11 @@ export class Connections {
 
 	async refresh() {
 		try {
-			const [live, ended] = await Promise.all([get(`v1/connections?limit=${LIMIT}`), get('v1/reasons')]);
+			const [live, ended, past] = await Promise.all([get(`v1/connections?limit=${LIMIT}`), get('v1/reasons'),
+				get(`v1/connections/ended?limit=${ENDED}`)]);
 			this.list = live.connections;
 			this.ended = ended.reasons;
+			this.past = past.connections;
 			this.draw();
 		} catch (error) {
 			setText(this.count, error.message);
@@ -63,7 +72,26 @@ export class Connections {
 				age(conn.age_ms), age(conn.idle_ms), bytes(conn.bytes_up), bytes(conn.bytes_down)]))));
 		if (list.length > 300)
 			this.live.append(el('p', { class: 'note', text: 'The first 300 are shown; search to see others.' }));
+		this.drawPast(words);
 		this.drawEndings();
+	}
+
+	// What ended, with its reason: from the flight recorder, so those of workers that have died, too.
+	drawPast(words) {
+		const errors = new Set((this.ended || []).filter((reason) => reason.error).map((reason) => reason.reason));
+		const isError = (conn) => errors.has(conn.end) || conn.status >= 500;
+		const list = this.past.filter((conn) => {
+			const text = [conn.client, conn.vip, conn.service, conn.server, conn.address, conn.why, conn.end, conn.words, conn.error,
+				conn.asked, conn.status].join(' ').toLowerCase();
+			return words.every((word) => text.includes(word)) && (!this.wrong || isError(conn));
+		});
+		setText(this.pastCount, `${number(list.length)} of the last ${number(this.past.length)}`);
+		this.pastTable.replaceChildren(table('past stack', endedColumns, list.slice(0, 200).map((conn) => row(endedColumns,
+			[clock(conn.time), conn.client, conn.service, conn.server ? `${conn.server} ${conn.address || ''}` : 'none',
+				el('span', {}, isError(conn) ? symbol('down') : null, ` ${conn.words}${conn.error ? ` (${conn.error})` : ''}`),
+				`${conn.asked || ''} ${conn.status || ''}`.trim(), age(conn.ms), bytes(conn.bytes_up), bytes(conn.bytes_down)]))));
+		if (list.length > 200)
+			this.pastTable.append(el('p', { class: 'note', text: 'The newest 200 are shown; search to see others.' }));
 	}
 
 	drawEndings() {

@@ -51,6 +51,8 @@ void
 http_count_status(struct sy_session *session, uint32_t status)
 {
 	sy_count(session, COUNT_1XX + (status < 600 ? status / 100 : 5) - 1, 1);
+	if (status >= 200 || status == 101)
+		session->asked.status = status;
 }
 
 /* By the ending of the file's name. */

@@ -339,7 +339,6 @@ h2_open(struct sy_session *session)
 	h2->preface = H2_PREFACE;
 	h2->period_ms = session->now_ms;
 	sy_count(session, COUNT_H2_CONNECTIONS, 1);
-	strcpy(http->asked, "HTTP/2");
 	return h2_start(h2) == 0;
 }
 

@@ -20,7 +20,7 @@
 
 enum {
 	HTTP_WINDOW = 262144,     /* the longest head that can be allowed */
-	HTTP_ASKED = 96,          /* what is kept of a request for logs */
+	HTTP_ASKED = 192,         /* what is kept of a request for logs */
 	HTTP_SLICE = 16384,       /* of a request's body, that must come within its time */
 	HTTP_GRACE_MS = 10000,    /* what a slice may take besides */
 	HTTP_JOIN = 16384,        /* so much of a body is sent in one piece with its head */

@@ -73,20 +73,25 @@ request_host(struct sy_span host, char *room)
 	return sy_span(room, len);
 }
 
-/* "GET web.example.net/meet/": printable, cut when it is long. */
+/* For logs: without the query, and cut when it is long. */
 static void
-request_words(struct http *http, const struct sy_facts *facts)
+request_words(struct http *http, const struct sy_facts *facts, struct sy_asked *asked)
 {
-	const struct sy_span parts[] = { facts->method, sy_span(" ", 1), facts->host, facts->path };
+	const struct sy_span parts[] = { facts->method, facts->host, facts->path };
+	struct sy_span *told[] = { &asked->method, &asked->host, &asked->path };
 	size_t len = 0;
 
-	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
-		for (size_t k = 0; k < parts[i].len && len < HTTP_ASKED - 1; k++) {
-			if (i == 3 && parts[i].at[k] == '?')
+	asked->status = 0;
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		size_t start = len;
+
+		for (size_t k = 0; k < parts[i].len && len < HTTP_ASKED; k++) {
+			if (i == 2 && parts[i].at[k] == '?')
 				break;
 			http->asked[len++] = (char)parts[i].at[k];
 		}
-	http->asked[len] = '\0';
+		*told[i] = sy_span(http->asked + start, len - start);
+	}
 }
 
 /* The head, the host in lower case, and the decoded path: facts must stay where they are while the core
@@ -118,7 +123,7 @@ request_keep(struct sy_session *session, struct message *message, struct scene *
 	scene->session = session;
 	scene->captures.n = 0;
 	scene->path = paths ? rules_path(message->path, rest + host) : sy_span(NULL, 0);
-	request_words(http, facts);
+	request_words(http, facts, &session->asked);
 	return true;
 }
 

@@ -119,6 +119,7 @@ connection_message(struct sy_session *session, enum sy_side side, struct sy_span
 	if (side == SY_SERVER) {
 		free(state->reply);
 		state->reply = NULL;
+		sip_answered(session, message);
 	}
 	state->half_ping = false;
 	state->compressed = side == SY_SERVER && connection_compresses(message);
@@ -197,6 +198,8 @@ packet_passes(struct sy_session *session, enum sy_side side, const struct sip_me
 		state->routed = true;
 		sip_facts(session, message);
 	}
+	if (side == SY_SERVER)
+		sip_answered(session, message);
 	book_message(&state->book, session, side, message);
 	connection_busy(session);
 	if (session->gauge[GAUGE_DIALOGS] > 0)

@@ -89,6 +89,14 @@ sip_facts(struct sy_session *session, const struct sip_message *message)
 	facts->user = sy_span(aor, len);
 	facts->host = sip_keep(state, sip_uri_host(message->uri));
 	facts->head = message->head;
+	session->asked = (struct sy_asked){ .method = facts->method, .host = facts->host };
+}
+
+void
+sip_answered(struct sy_session *session, const struct sip_message *message)
+{
+	if (!message->request && message->status >= 200 && !session->asked.status)
+		session->asked.status = message->status;
 }
 
 struct sy_verdict
@@ -134,6 +142,7 @@ sip_fail(struct sy_session *session, enum sy_failure what)
 	if (conf->mode.index == SIP_MODE_CONNECTION && state->reply) {
 		uint16_t status = sip_failures[what].status;
 
+		session->asked.status = status;
 		free(state->said);
 		state->said = state->reply;
 		state->reply = NULL;

@@ -58,6 +58,8 @@ struct sy_packet_verdict sip_packet(struct sy_session *session, enum sy_side sid
 
 /* sip.c: takes what persistence and rules want to know; the spans are the session's own. */
 void sip_facts(struct sy_session *session, const struct sip_message *message);
+/* The server's final answer to what was asked first. */
+void sip_answered(struct sy_session *session, const struct sip_message *message);
 /* What is not SIP ends the connection. */
 struct sy_verdict sip_refuse(struct sy_session *session, const char *reason);
 

@@ -2,8 +2,8 @@
  * programs), is it an error (of the service or a server: a client may leave when it likes), words
  * for the operator; numbers are put behind the words where the connection ends (report.h). The order
  * is that of the counters on the board: new ones are added at the end. */
-#ifndef WAY_REASONS_H
-#define WAY_REASONS_H
+#ifndef SHARE_REASONS_H
+#define SHARE_REASONS_H
 
 #include <stdbool.h>
 

@@ -1,4 +1,4 @@
-#include "way/reasons.h"
+#include "share/reasons.h"
 
 #include "share/board.h"
 
