@@ -211,7 +211,7 @@ subtest 'one at a time, and who may' => sub {
 	print $http "POST /v1/trace HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 17\r\n\r\n{\"service\":\"web\"}";
 	my $line = <$http>;
 	like($line, qr{^HTTP/1\.1 40[13] }, 'nobody without a login');
-	like($sy->log_text, qr{audit POST /v1/trace \{"service":"web".*\}: done.*who="uid 0"}, 'it is written down who did it');
+	ok(scalar $sy->wait_log(qr{(audit POST /v1/trace \{.*"service":"web".*\}: done.*who="uid 0")}), 'it is written down who did it');
 };
 
 subtest 'steelyardctl trace' => sub {
