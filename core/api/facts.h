@@ -21,6 +21,8 @@ struct sy_facts {
 	struct sy_span user;    /* AOR, ... */
 	struct sy_span head;    /* whole head of the message, for modules that look deeper */
 	struct sy_span certificate; /* subject of the client's certificate (RFC 4514), when it was verified */
+	struct sy_span flow;    /* not a server, but the client connection of this name (sy_session.flow of another
+	                         * session); len 0: a server */
 	bool secure;            /* the client's connection is TLS, terminated here */
 	uint32_t pool;          /* which pool serves it, by a struct sy_pool of the module's rows; 0: the service's own */
 };

@@ -34,6 +34,27 @@
  * used again after END. A module that opens more than it wants to serve at once, or says more to an
  * exchange than it takes (1 MiB is the end of it), breaks its contract: limits are the module's.
  *
+ * Scenario (a request for a client): with SY_FLOWS a client connection P has a name, session.flow, which
+ * P's module writes into what servers will send back (a token in Record-Route, a branch). Any other
+ * session of any worker finds it there, sets facts.flow and says ROUTE: instead of choosing a server, the
+ * core makes P the other end. From then on the session speaks to P as to a server; P hears it as
+ * data(SERVER, exchange, ...) with a number from SY_FROM_OUTSIDE on that the core has chosen, and without
+ * an OPEN. All that was said above of exchanges is true of it: EMIT to SY_SERVER with that number answers,
+ * FINISH is the end of the answer, END forgets the exchange (the other session still gets all that was
+ * said, then the end). Its end is shown with eof. When there is no such connection (any more), ROUTE ends
+ * with fail(SY_FAIL_CONNECT); when P ends meanwhile, it is for the other session as if a server had left.
+ *
+ * Scenario (messages in datagrams): with SY_MESSAGES each client's address and port at a UDP listener is a
+ * session. data(CLIENT) is given one datagram, and never a part of one or two in a row; each EMIT to
+ * SY_CLIENT is one datagram, sent from the address and port that the client used. A datagram is consumed
+ * whole by the verdicts that are said of it: NEED drops what is left of it (during an exchange of ROUTE it
+ * is kept instead, and shown again when that is over; what the client says meanwhile is lost). A session
+ * ends when nothing was said for idle-timeout, and session.until_ms has passed; one that has opened and
+ * routed nothing ends at once. There is no eof. A server of a pool with transport udp is a connected
+ * socket, with the same rules for EMIT to SY_SERVER and data(SERVER): NEED drops what is left of a
+ * datagram. When it refuses (ICMP) before it has answered, what was said to it is said to another server,
+ * unless session.once. Whether the server's side is TCP has nothing to do with the client's.
+ *
  * Scenario (a connection that served others): with SY_SHARES, the server's connection may be dying when
  * the request is sent. What was sent (up to 16 KiB) is kept until the server answers, and sent again to a
  * fresh connection if it does not. The module does not notice, and need not know. */
@@ -66,7 +87,8 @@ enum sy_verdict_what {
 struct sy_verdict {
 	enum sy_verdict_what what;
 	enum sy_side to;          /* EMIT */
-	uint32_t exchange;        /* ROUTE, PASS, EMIT, END, OPEN, FINISH: which one */
+	uint32_t exchange;        /* ROUTE, PASS, EMIT, END, OPEN, FINISH: which one; OPEN and ROUTE: less
+	                           * than SY_FROM_OUTSIDE */
 	uint64_t n;               /* PASS, DROP, EMIT: bytes of the input */
 	uint64_t deadline_ms;     /* NEED: give up after so long without completing; PASS: after so long
 	                           * without the n bytes; 0: idle timeout only */
@@ -86,7 +108,12 @@ struct sy_figure {
 enum {
 	SY_GAUGES = 8,
 	SY_COUNTERS = 32,
+	SY_FLOW_MOST = 32,        /* bytes of sy_session.flow */
+	SY_SECRET = 32,           /* bytes of sy_session.secret */
 };
+
+/* Exchanges that other sessions have begun with ROUTE to a flow have numbers from here on. */
+#define SY_FROM_OUTSIDE UINT32_C(0x80000000)
 
 /* Why the core cannot carry out an exchange. */
 enum sy_failure {
@@ -115,19 +142,29 @@ struct sy_session {
 	const char *server_name;  /* NULL: none yet */
 	struct sy_addr server;
 	bool server_secure;       /* spoken to over TLS */
+	bool server_datagram;     /* and over UDP */
+	struct sy_addr flow_service; /* with facts.flow, which has no server_name: the address and port that the
+	                           * client of that flow uses; `server` is the client's own */
 	struct sy_span mark;      /* what persistence wants the answer to tell the client; len 0: nothing */
 	/* Always, by the core: */
 	const char *service_name;
 	bool stream;              /* the client is an exchange of another session, see OPEN */
+	bool datagram;            /* the client speaks UDP; of a stream: its parent's client does */
+	struct sy_span flow;      /* SY_FLOWS: names this client connection for all workers of this machine, at
+	                           * most SY_FLOW_MOST bytes; the same as long as it lives, and never that of
+	                           * another one. Of a stream: its parent's. Else len 0 */
+	struct sy_span secret;    /* SY_SECRET bytes at random: the same in all workers, and over reloads, until
+	                           * Steelyard is started anew */
 	bool draining;            /* the server wants no more than what it has; or the service was removed,
 	                           * or Steelyard stops when all is done */
-	/* In data() for an exchange of OPEN, by the core: */
+	/* In data() for an exchange of OPEN or from outside, by the core: */
 	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
 	bool broken;              /* eof: it ended in the middle of something, with a reset */
 	/* By the module: */
 	bool once;                /* before ROUTE: the exchange must not be said to two servers, or twice */
 	bool busy;                /* something is under way that a gentle drain waits for */
-	uint64_t until_ms;        /* busy, but not longer than until then (as now_ms); 0: nobody knows */
+	uint64_t until_ms;        /* busy, but not longer than until then (as now_ms); 0: nobody knows. With
+	                           * SY_MESSAGES the session lives until then at least, busy or not */
 	/* Of the exchange that is under way, or was the last one. The spans are of memory that stays until
 	 * the next one begins, or the session ends. */
 	struct sy_asked asked;
@@ -173,11 +210,16 @@ enum sy_protocol_flag {
 	                           * a server that says something before the next ROUTE is left, and with
 	                           * PIN the session ends */
 	SY_SECURE = 16,           /* TLS with clients ends here: every TCP listener has a tls block */
+	SY_FLOWS = 32,            /* client connections have a name, session.flow, to be ROUTEd to */
+	SY_MESSAGES = 64,         /* at a UDP listener each client's address is a session, which is given whole
+	                           * datagrams by data() */
 };
 
 struct sy_protocol {
 	uint32_t size;            /* sizeof(struct sy_protocol) */
-	uint32_t flags;           /* enum sy_protocol_flag */
+	uint32_t flags;           /* enum sy_protocol_flag: all that it can do */
+	/* Which of `flags` hold with these settings; called once for each service. NULL: all. */
+	uint32_t (*uses)(const void *conf);
 	const char *load_unit;    /* "connections", "requests", or the name of a gauge: "allocations" */
 	const struct sy_figure *gauges, *counters; /* name NULL at the end; NULL: none */
 	uint32_t session_size;    /* bytes of state for each client connection or flow */

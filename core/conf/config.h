@@ -133,6 +133,7 @@ struct service {
 	struct listener *listeners;
 	uint32_t n_listeners;
 	struct use protocol, scheduler, persistence;
+	uint32_t uses;            /* enum sy_protocol_flag: of the protocol, with its settings; 0: they are wrong */
 	struct sy_persist_life life; /* of the persistence, if used */
 	struct target target;     /* the service's pool */
 	struct target *more;      /* pools that rows of the protocol name; sy_pool.index 2, 3, ... */

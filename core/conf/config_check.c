@@ -18,14 +18,14 @@ static void
 check_transports(struct binder *binder, const struct service *service)
 {
 	const struct sy_module *module = service->protocol.module;
-	const struct sy_protocol *protocol = module ? module->ops : NULL;
 	const struct node *told = NULL;
 
-	for (uint32_t i = 0; i < service->n_listeners && protocol; i++) {
+	for (uint32_t i = 0; i < service->n_listeners && service->uses; i++) {
 		const struct listener *listener = &service->listeners[i];
 		bool udp = listener->transport == TRANSPORT_UDP;
 
-		if (listener->node == told || (protocol->flags & (udp ? SY_DATAGRAMS : SY_STREAMS)))
+		if (listener->node == told ||
+		    (service->uses & (udp ? SY_DATAGRAMS | SY_MESSAGES : SY_STREAMS)))
 			continue;
 		told = listener->node;
 		complain(binder->complaints, told,

@@ -274,16 +274,29 @@ bind_monitors(struct binder *binder, const struct node *block, struct service *s
 /* ---- the service ---- */
 
 static void
-bind_modules(struct binder *binder, const struct node *node, struct service *service)
+bind_protocol(struct binder *binder, const struct node *node, struct service *service)
 {
 	const struct node *protocol = bind_one(binder, node, "protocol");
-	const struct node *scheduler = bind_one(binder, node, "scheduler");
-	const struct node *persistence = bind_one(binder, node, "persistence");
 	struct bind_more more = { .binder = binder, .service = service };
 	const struct rows_pools pools = { bind_more_pool, &more };
+	unsigned errors = binder->complaints->errors;
+	const struct sy_protocol *ops;
 
 	bind_use(binder, protocol ? protocol : node, SY_PROTOCOL, "tcp", NULL, &pools,
 		 &service->protocol);
+	if (!service->protocol.module || binder->complaints->errors > errors)
+		return;
+	ops = service->protocol.module->ops;
+	service->uses = ops->uses ? ops->uses(service->protocol.conf) & ops->flags : ops->flags;
+}
+
+static void
+bind_modules(struct binder *binder, const struct node *node, struct service *service)
+{
+	const struct node *scheduler = bind_one(binder, node, "scheduler");
+	const struct node *persistence = bind_one(binder, node, "persistence");
+
+	bind_protocol(binder, node, service);
 	bind_use(binder, scheduler ? scheduler : node, SY_SCHEDULER, "least-connections", NULL, NULL,
 		 &service->scheduler);
 	if (persistence && !bind_is_off(persistence)) {

@@ -162,6 +162,8 @@ module_check_ops(const struct sy_module *module)
 	case SY_PROTOCOL:
 		if (protocol->size != sizeof(*protocol))
 			return "its struct sy_protocol has another size";
+		if (protocol->flags & (SY_FLOWS | SY_MESSAGES) && !protocol->data)
+			return "it lacks data(), and its flags need it";
 		return protocol->load_unit ? NULL : "it names no load_unit";
 	case SY_MONITOR:
 		if (monitor->size != sizeof(*monitor))

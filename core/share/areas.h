@@ -31,6 +31,7 @@ struct board_head {
 	uint64_t layout;          /* of who made it: all sizes that processes must agree on */
 	struct board_size size;
 	struct hash_key key;
+	uint8_t secret[SY_SECRET];
 	uint64_t started_wall_ms;
 	_Atomic uint32_t workers; /* by the master */
 	_Atomic uint32_t fold_seq; /* odd while the master moves a row's totals; by the master */

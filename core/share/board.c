@@ -146,6 +146,7 @@ board_new(const struct board_size *size, int *fd, struct sy_err *err)
 	head->size = *size;
 	tickets_first(&head->tickets, clock_wall_ms());
 	must(getrandom(&head->key, sizeof(head->key), 0) == sizeof(head->key));
+	must(getrandom(head->secret, sizeof(head->secret), 0) == sizeof(head->secret));
 	head->started_wall_ms = clock_wall_ms();
 	head->magic = BOARD_MAGIC;
 	munmap(head, len);
@@ -204,6 +205,12 @@ const struct hash_key *
 board_key(const struct board *board)
 {
 	return &board->head->key;
+}
+
+struct sy_span
+board_secret(const struct board *board)
+{
+	return sy_span(board->head->secret, sizeof(board->head->secret));
 }
 
 uint64_t

@@ -147,6 +147,8 @@ void board_unmap(struct board *board);
 const struct board_size *board_sizes(const struct board *board);
 /* Made at random when the board was: for tables that clients can fill. */
 const struct hash_key *board_key(const struct board *board);
+/* The same, for what protocols give out and want to know again (sy_session.secret). */
+struct sy_span board_secret(const struct board *board);
 uint64_t board_started_wall_ms(const struct board *board);
 
 struct board_process *board_process(struct board *board, unsigned row);

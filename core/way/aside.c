@@ -51,7 +51,7 @@ aside_attach(struct service_run *run)
 	const struct service_settings *settings = &service->settings;
 	struct way *way = run->way;
 
-	run->shares = run->protocol->flags & SY_SHARES && service->snat != SNAT_OFF &&
+	run->shares = service->uses & SY_SHARES && service->snat != SNAT_OFF &&
 	              settings->send_proxy.index == SEND_PROXY_OFF &&
 	              settings->server_idle_connections;
 	if (!run->shares)

@@ -18,7 +18,7 @@ classify_aside(struct conn *conn)
 		return true;
 	}
 	/* Said before the client asks again, it is no answer, and must not become one. */
-	if (service_run(conn)->protocol->flags & SY_SHARES)
+	if (conn->service->uses & SY_SHARES)
 		return false;
 	/* What it says is for the module, when the client has spoken. */
 	return side_input(conn->way, server).len > 0;

@@ -164,6 +164,8 @@ flow_talk_open(struct flow *flow)
 	talk->session.facts.client = flow->key.client;
 	talk->session.facts.service = flow->key.local;
 	talk->session.service_name = flow->service->name;
+	talk->session.datagram = talk->session.server_datagram = true;
+	talk->session.secret = board_secret(flow->door->way->board);
 	figures_open(flow->service->run, &talk->session);
 	if (protocol->open)
 		protocol->open(&talk->session);

@@ -145,7 +145,7 @@ talk_route(struct conn *conn, const struct side *side, uint32_t exchange)
 	if (side == &conn->server)
 		return talk_broken(conn, "ROUTE for what the server said");
 	if (talk->routed) {
-		if (!(talk_protocol(conn)->flags & SY_FIRST_ONLY))
+		if (!(conn->service->uses & SY_FIRST_ONLY))
 			return talk_broken(conn, "ROUTE before the END of the exchange");
 		/* It has said all that it knows: the rest is a tunnel. */
 		conn->tunnel = true;

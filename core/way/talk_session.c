@@ -146,6 +146,7 @@ talk_open(struct conn *conn)
 	talk->session.conf = conn->service->protocol.conf;
 	talk->session.state = talk->state;
 	talk->session.service_name = conn->service->name;
+	talk->session.secret = board_secret(conn->way->board);
 	figures_open(service_run(conn), &talk->session);
 	talk->session.facts.client = conn->client_addr;
 	talk->session.facts.service = conn->service_addr;
