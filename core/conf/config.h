@@ -41,6 +41,7 @@ struct pool {
 	uint32_t n_servers;
 	uint32_t port;            /* 0: not set */
 	struct sy_msec slow_start;
+	struct sy_choice transport; /* enum pool_transport */
 	struct tls *tls;          /* NULL: servers are spoken to in clear */
 	const struct node *node;
 };
@@ -69,6 +70,7 @@ enum { MONITORS_ALL, MONITORS_ANY };              /* settings.monitor_policy */
 enum { SEND_PROXY_OFF, SEND_PROXY_V1, SEND_PROXY_V2, SEND_PROXY_CONSOLE };
 enum { CONSOLE_ANONYMOUS_LOOK, CONSOLE_ANONYMOUS_OFF }; /* console_settings.anonymous */
 enum { TRANSPORT_TCP, TRANSPORT_UDP };
+enum pool_transport { POOL_AS_CLIENT, POOL_TCP, POOL_UDP };
 
 /* What the rows of a virtual-service fill. */
 struct service_settings {
@@ -282,6 +284,21 @@ monitor_asks(const struct monitor *monitor, const struct target *target)
 		if (strcmp(pools->at[i], target->pool->name) == 0)
 			return true;
 	return pools->n == 0;
+}
+
+/* TRANSPORT_*: what its servers are spoken to in, for a client at such a listener. */
+static inline uint32_t
+target_transport(const struct target *target, uint32_t listener)
+{
+	switch ((enum pool_transport)target->pool->transport.index) {
+	case POOL_TCP:
+		return TRANSPORT_TCP;
+	case POOL_UDP:
+		return TRANSPORT_UDP;
+	case POOL_AS_CLIENT:
+		break;
+	}
+	return target->tls ? TRANSPORT_TCP : listener;
 }
 
 /* The port to connect to: the server's, else the target's, else the pool's, else the port that the

@@ -72,18 +72,46 @@ check_proxy_header(struct binder *binder, const struct service *service)
 		    check_place(service, "snat")->file, check_place(service, "snat")->line);
 }
 
+/* Who carries messages may speak to servers as he likes; who passes bytes or datagrams on may not. */
+static void
+check_transport_of_pool(struct binder *binder, const struct service *service, const struct target *target)
+{
+	const struct pool *pool = target->pool;
+	bool udp = pool->transport.index == POOL_UDP;
+
+	if (udp && target->tls)
+		complain(binder->complaints, target->tls->node, "tls to servers works with TCP only, and "
+			 "pool %s has transport udp", pool->name);
+	if (service->uses & SY_MESSAGES)
+		return;
+	for (uint32_t i = 0; i < service->n_listeners; i++) {
+		const struct listener *listener = &service->listeners[i];
+
+		if (target_transport(target, listener->transport) == listener->transport)
+			continue;
+		if (pool->transport.index == POOL_AS_CLIENT)
+			complain(binder->complaints, target->tls->node, "tls to servers works with TCP "
+				 "only, and virtual-service %s listens on UDP", service->name);
+		else
+			complain(binder->complaints, listener->node, "pool %s has transport %s, and "
+				 "protocol %s does not carry messages from %s to %s", pool->name,
+				 udp ? "udp" : "tcp", service->protocol.module->name,
+				 udp ? "TCP" : "UDP", udp ? "UDP" : "TCP");
+		return;
+	}
+}
+
 static void
 check_tls(struct binder *binder, const struct service *service)
 {
 	const struct sy_module *module = service->protocol.module;
-	const struct sy_protocol *protocol = module ? module->ops : NULL;
 	const struct node *told = NULL;
 	const struct target *target;
 
-	for (uint32_t i = 0; i < service->n_listeners && protocol; i++) {
+	for (uint32_t i = 0; i < service->n_listeners && service->uses; i++) {
 		const struct listener *listener = &service->listeners[i];
 
-		if (!(protocol->flags & SY_SECURE) || listener->tls || listener->node == told)
+		if (!(service->uses & SY_SECURE) || listener->tls || listener->node == told)
 			continue;
 		told = listener->node;
 		complain(binder->complaints, told,
@@ -91,10 +119,9 @@ check_tls(struct binder *binder, const struct service *service)
 			 "ADDRESS:PORT { tls { certificate FILE; } }", module->name,
 			 service->protocol.node->file, service->protocol.node->line);
 	}
-	for (uint32_t i = 0; check_has_udp(service) && (target = service_target(service, i)); i++)
-		if (target->tls)
-			complain(binder->complaints, target->tls->node, "tls to servers works with TCP "
-				 "only, and virtual-service %s listens on UDP", service->name);
+	for (uint32_t i = 0; service->uses && (target = service_target(service, i)); i++)
+		if (target->pool)
+			check_transport_of_pool(binder, service, target);
 }
 
 static unsigned

@@ -166,6 +166,8 @@ const struct rows_other console_others[] = {
 	{ NULL, NULL, NULL }
 };
 
+static const char *const pool_transports[] = { "client", "tcp", "udp", NULL };
+
 const struct sy_row pool_rows[] = {
 	SY_ROW(struct pool, port, "port", .min = 1, .max = 65535,
 	       .doc = "Port of the servers that have none of their own; without it the port that "
@@ -175,6 +177,10 @@ const struct sy_row pool_rows[] = {
 	       .doc = "A server that came back gets its full share after so long, a growing part "
 		      "of it "
 		      "meanwhile."),
+	SY_ROW(struct pool, transport, "transport", .words = pool_transports, .preset = "client",
+	       .doc = "How the servers are spoken to: as the client is (client; with tls always over TCP), "
+		      "or always over tcp or udp, which needs a protocol that carries messages from the "
+		      "one to the other."),
 	SY_ROW_END
 };
 

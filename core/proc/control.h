@@ -26,7 +26,8 @@ enum control_type {
 	CONTROL_SWITCH,
 	CONTROL_FORGET,
 	CONTROL_RELEASED,
-	CONTROL_LISTEN,           /* id: listener; value: slot; fd. To the console for each listener of the
+	CONTROL_LISTEN,           /* id: listener; value: slot; fd. id 0: what belongs to no listener, the control
+	                             socket for the console, way/hop.h's for a worker. To the console for each listener of the
 	                             workers, too: slot 0, no fd, text: the real address (port 0 in the
 	                             configuration means any) */
 	CONTROL_UNLISTEN,         /* id: listener; value: slot */

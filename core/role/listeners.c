@@ -296,6 +296,7 @@ listeners_introduce(struct process *process)
 	struct control_record door = { .type = CONTROL_LISTEN };
 
 	if (process_is_worker(process)) {
+		hops_introduce(process);
 		listeners_deal(master);
 		return;
 	}
@@ -393,4 +394,5 @@ listeners_close(struct master *master)
 {
 	list_each_safe(link, &master->listening)
 		listening_free(container_of(link, struct listening, link));
+	hops_close(master);
 }

@@ -15,7 +15,8 @@
  *	reload_trial.c     back to what was before, unless somebody confirms
  *	reload.c           bind everywhere -> switch everywhere, or nothing at all
  *	listeners.c        addresses and their slots, and which worker serves which
- *	listeners_unix.c   the control socket */
+ *	listeners_unix.c   the control socket
+ *	listeners_hops.c   the sockets that workers reach each other by */
 #ifndef ROLE_MASTER_H
 #define ROLE_MASTER_H
 
@@ -106,6 +107,7 @@ struct process {
 	bool transparent, icmp;   /* started with the right to it */
 	char killed_for[480];     /* why we killed it */
 	struct link holds;
+	int hop;                  /* worker: its socket for the others, made when first needed; -1: not yet */
 };
 
 /* One address with its slots. */
@@ -347,6 +349,11 @@ void listeners_introduce(struct process *process);
 void listeners_deal(struct master *master);
 void listeners_lost(struct process *process);
 void listeners_close(struct master *master);
+
+/* listeners_hops.c */
+/* A worker that starts gets its socket; its name is on the board from then on. */
+void hops_introduce(struct process *process);
+void hops_close(struct master *master);
 
 /* listeners_unix.c */
 int door_open(const struct gen_head *head, bool patient, struct control_socket *out,

@@ -155,6 +155,8 @@ adopt_processes(struct master *master, const struct upgrade_state *state)
 		must(epoch && state->holds[i].row < BOARD_ROWS);
 		epoch_hold(&master->processes[state->holds[i].row], epoch);
 	}
+	for (unsigned i = 0; i < BOARD_WORKERS; i++)
+		master->processes[ROW_WORKER + i].hop = state->head->hops[i];
 	for (unsigned i = 0; i < BOARD_WORKERS; i++) {
 		uint32_t row = state->head->lanes[i];
 

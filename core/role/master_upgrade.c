@@ -53,6 +53,8 @@ upgrade_put_head(const struct master *master, struct text *out)
 
 	for (unsigned i = 0; i < BOARD_WORKERS; i++)
 		head.lanes[i] = master->lanes[i] ? master->lanes[i]->row : 0;
+	for (unsigned i = 0; i < BOARD_WORKERS; i++)
+		head.hops[i] = master->processes[ROW_WORKER + i].hop;
 	list_each(link, &master->epochs)
 		head.n_epochs++;
 	for (unsigned row = ROW_CHECKER; row < BOARD_ROWS; row++) {
@@ -188,6 +190,7 @@ upgrade_keep_fds(struct master *master, bool keep)
 	master_each_process(process, master) {
 		upgrade_keep_fd(process->control, keep);
 		upgrade_keep_fd(process->pidfd, keep);
+		upgrade_keep_fd(process->hop, keep);
 	}
 	list_each(link, &master->listening) {
 		const struct listening *listening = container_of(link, struct listening, link);

@@ -49,7 +49,7 @@ supervise_init(struct master *master)
 		process->master = master;
 		process->row = row;
 		process->index = row >= ROW_WORKER ? row - ROW_WORKER : 0;
-		process->control = process->pidfd = process->outbox.fd = process->takes = -1;
+		process->control = process->pidfd = process->outbox.fd = process->takes = process->hop = -1;
 		link_init(&process->holds);
 		ev_timer_init(&process->respawn, supervise_respawn, 0., 0.);
 		if (row >= ROW_WORKER)

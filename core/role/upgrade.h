@@ -16,7 +16,7 @@
 #define UPGRADE_MAGIC UINT64_C(0x5354414e44425921)
 /* Raised whenever a record here changes, or what children of the version before would not
  * understand: proc/control.h. (Board and generation are checked for themselves.) */
-enum { UPGRADE_VERSION = 1 };
+enum { UPGRADE_VERSION = 2 };
 #define UPGRADE_ENV "STEELYARD_UPGRADE"
 
 struct upgrade_head {
@@ -28,6 +28,7 @@ struct upgrade_head {
 	uint32_t lanes[BOARD_WORKERS]; /* rows; 0: nobody */
 	uint64_t current, last_number;
 	int32_t board_fd, log_fd, door_fd;
+	int32_t hops[BOARD_WORKERS];
 	uint32_t log_target, log_format, log_level;
 	uint64_t door_dev, door_ino;
 	char log_path[GEN_PATH], door_path[GEN_PATH], pid_path[GEN_PATH];

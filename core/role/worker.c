@@ -1,4 +1,6 @@
 /* The role that carries the traffic. The way itself is in core/way; here it meets the master. */
+#include <unistd.h>
+
 #include "base/log.h"
 #include "net/tls_park.h"
 #include "proc/child.h"
@@ -6,6 +8,7 @@
 #include "way/ask.h"
 #include "way/attach.h"
 #include "way/flow.h"
+#include "way/hop.h"
 #include "way/way.h"
 
 static int
@@ -35,7 +38,12 @@ worker_drop(struct child *child, struct generation *generation)
 static void
 worker_listen(struct child *child, uint64_t listener, unsigned slot, int fd)
 {
-	if (flow_is_door(fd))
+	/* It could not bind its first generation, and will be ended. */
+	if (!child->run)
+		close(fd);
+	else if (!listener)
+		hops_listen(((struct way *)child->run)->hops, fd);
+	else if (flow_is_door(fd))
 		flow_listen(child->run, listener, slot, fd);
 	else
 		accept_listen(child->run, listener, slot, fd);

@@ -62,6 +62,8 @@ struct board_process {
 	uint32_t generations;     /* alive in this process */
 	uint32_t connections;
 	char last_words[240];
+	uint32_t hop_len;         /* of `hop`; 0: none. Workers */
+	char hop[12];             /* abstract name of the socket that the others reach it by: way/hop.h */
 };
 
 enum board_health {

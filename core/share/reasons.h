@@ -53,7 +53,9 @@
 	X(TLS_SERVER, "tls-server", true, "TLS handshake with the server failed") \
 	X(TLS_BROKEN, "tls-broken", true, "TLS failed") \
 	X(DRAINED, "drained", false, "server is drained, and nothing was said for drain-close") \
-	X(TLS_SLOW, "tls-slow", false, "client let the TLS handshake wait, and others needed its place")
+	X(TLS_SLOW, "tls-slow", false, "client let the TLS handshake wait, and others needed its place") \
+	X(FLOW_GONE, "flow-gone", false, "the client connection that it is for has ended") \
+	X(FLOW_FULL, "flow-full", false, "the client connection that it is for has too many requests open")
 
 enum reason {
 #define REASON_ENUM(name, label, error, words) REASON_##name,

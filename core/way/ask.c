@@ -61,6 +61,8 @@ ask_read(struct ask *ask, const char *text)
 static bool
 ask_matches(const struct ask *ask, const struct conn *conn)
 {
+	if (conn->hop)
+		return false;
 	if (ask->service && strcmp(ask->service, conn->service->name) != 0)
 		return false;
 	if (ask->server && (!conn->seat || strcmp(ask->server, conn->seat->server->name) != 0))
@@ -115,7 +117,7 @@ ask_clear_flow(struct flow *flow, void *context)
 static void
 ask_memory(struct way *way, struct text *out)
 {
-	uint32_t flows = way->flows->n, conns = way->conns - flows;
+	uint32_t flows = way->flows->table.n, conns = way->conns - flows;
 
 	text_printf(out, "{\"connections\":%u,\"connection_bytes\":%zu,\"flows\":%u,"
 	            "\"flow_bytes\":%zu,\"chunk_bytes\":%zu,\"scratch_bytes\":%d,\"pipes\":%u,"

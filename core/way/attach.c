@@ -17,6 +17,7 @@
 #include "way/figures.h"
 #include "way/flow.h"
 #include "way/handshakes.h"
+#include "way/hop.h"
 #include "way/talk.h"
 #include "way/trace.h"
 
@@ -75,6 +76,8 @@ way_new(struct child *child)
 	link_init(&way->roused);
 	link_init(&way->under_way);
 	way->flows = flows_new(way);
+	way->hops = hops_new(way);
+	table_init(&way->named);
 	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
 	way->most = UINT32_MAX;
@@ -93,6 +96,8 @@ way_free(struct way *way)
 		return;
 	must(list_empty(&way->doors) && list_empty(&way->aside) && way->conns == 0);
 	flows_free(way->flows);
+	hops_free(way->hops);
+	table_free(&way->named);
 	chunk_pool_free(way->chunks);
 	pipe_pool_free(way->pipes);
 	trace_free(way);
@@ -178,6 +183,7 @@ attach_timeouts(struct way *way, struct service_run *run)
 
 	run->greet = way_queue(way, settings->greet_timeout.ms);
 	run->connect = way_queue(way, settings->connect_timeout.ms);
+	run->post_idle = way_queue(way, run->flow_idle_ms);
 	run->parting = way_queue(way, WAY_PARTING_MS);
 	run->settle = way_queue(way, idle_ms && idle_ms < WAY_SETTLE_MS ? idle_ms : WAY_SETTLE_MS);
 	for (unsigned i = 0; idle_ms && i < WAY_IDLE_STEPS; i++)

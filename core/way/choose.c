@@ -15,6 +15,7 @@ const char *const choose_why_words[] = {
 	[BECAUSE_SORRY] = "sorry",
 	[BECAUSE_PINNED] = "pinned",
 	[BECAUSE_RESUMED] = "resumed",
+	[BECAUSE_FLOW] = "flow",
 };
 
 /* What the board says of a seat, and what follows from it. */

@@ -52,6 +52,7 @@ enum choose_why {
 	BECAUSE_SORRY,            /* the pool has too few servers up */
 	BECAUSE_PINNED,           /* this client connection stays with this server connection */
 	BECAUSE_RESUMED,          /* a flow that this worker's predecessor had */
+	BECAUSE_FLOW,             /* no server: the client connection that the exchange names */
 };
 extern const char *const choose_why_words[];
 

@@ -28,12 +28,16 @@ classify_aside(struct conn *conn)
 static bool
 classify_late(struct conn *conn, bool first)
 {
-	uint64_t idle_ms = conn->service->settings.idle_timeout.ms;
+	uint64_t now_ms = conn->way->child->now_ms, idle_ms = relay_idle_ms(conn);
 
 	conn->timed = false;
+	/* What the first datagram began is looked at elsewhere. */
+	first = first && !conn->datagrams;
+	if (conn->datagrams && conn->talk->session.until_ms > now_ms)
+		return false;
 	if (conn->talk->n_strands > 0 || (!first && !idle_ms))
 		return false;
-	if (first || conn->way->child->now_ms >= conn->last_ms + idle_ms)
+	if (first || now_ms >= conn->last_ms + idle_ms)
 		return true;
 	relay_rest(conn);
 	return false;
@@ -50,7 +54,7 @@ classify_step(struct conn *conn)
 		return STEP_PICK;
 	if (conn->timed && classify_late(conn, first)) {
 		conn->reset = true;
-		return way_close(conn, first ? REASON_GREET_TIMEOUT : REASON_IDLE);
+		return way_close(conn, first && !conn->datagrams ? REASON_GREET_TIMEOUT : REASON_IDLE);
 	}
 	if (side_pending(&conn->client) && conn->client.ready & EV_WRITE &&
 	    side_flush(conn->way, &conn->client) < 0)
@@ -62,7 +66,9 @@ classify_step(struct conn *conn)
 		timer_stop(&conn->timer);
 		return next;
 	}
-	if (!timer_armed(&conn->timer) && (first || run->idle[0]))
+	if (conn->datagrams && !timer_armed(&conn->timer))
+		relay_rest(conn);
+	else if (!timer_armed(&conn->timer) && (first || run->idle[0]))
 		timeq_arm(first ? run->greet : run->idle[0], &conn->timer,
 		          conn->way->child->now_ms);
 	return WAIT;

@@ -6,6 +6,8 @@
 
 #include "base/slab.h"
 #include "way/limits.h"
+#include "way/post.h"
+#include "way/reach.h"
 #include "way/report.h"
 #include "way/side.h"
 #include "way/strand.h"
@@ -19,7 +21,7 @@ close_part(struct conn *conn)
 	struct side *client = &conn->client;
 	struct way *way = conn->way;
 
-	if (conn->reset || conn->timed || !side_open(client))
+	if (conn->reset || conn->timed || !side_open(client) || client->datagram)
 		return STEP_CLOSE;
 	if (side_pending(client)) {
 		if (client->ready & EV_WRITE && side_flush(way, client) < 0)
@@ -57,6 +59,21 @@ close_tallies(struct conn *conn)
 		tally_add(run->tally->active, -1u);
 }
 
+/* Of datagrams by which nothing began one line a second, else whoever sends them fills the disk. */
+static void
+close_tell(const struct conn *conn)
+{
+	struct service_run *run = service_run(conn);
+	uint64_t now_ms = conn->way->child->now_ms;
+
+	if (conn->datagrams && !conn->talk->opened && !conn->server_addr.family) {
+		if (run->flow_complained_ms && now_ms < run->flow_complained_ms + 1000)
+			return;
+		run->flow_complained_ms = now_ms;
+	}
+	report_conn(conn);
+}
+
 enum step
 close_step(struct conn *conn)
 {
@@ -66,7 +83,9 @@ close_step(struct conn *conn)
 
 	pick_leave(conn);
 	if (conn->talk) {
-		strand_leave(conn);
+		reach_forget(conn);
+		post_forget(conn);
+		strand_leave(&conn->client);
 		strand_forget_all(conn);
 	}
 	if (close_part(conn) == WAIT) {
@@ -75,8 +94,10 @@ close_step(struct conn *conn)
 			timeq_arm(run->parting, &conn->timer, way->child->now_ms);
 		return WAIT;
 	}
-	report_conn(conn);
-	close_tallies(conn);
+	if (!conn->hop) {
+		close_tell(conn);
+		close_tallies(conn);
+	}
 	limits_leave(way, &conn->source_slot);
 	list_remove(&conn->of_seat);
 	list_remove(&conn->of_service);

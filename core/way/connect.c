@@ -11,6 +11,7 @@
 #include "net/proxy_header.h"
 #include "net/socket.h"
 #include "way/aside.h"
+#include "way/reach.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -99,6 +100,9 @@ connect_done(struct conn *conn)
 	timer_stop(&conn->timer);
 	pick_served(conn);
 	conn->connect_us = (uint32_t)(conn->mark_us - began_us);
+	/* Whether anybody is there will be known later. */
+	if (conn->server.datagram)
+		talk_reuse(conn);
 	return STEP_RELAY;
 }
 
@@ -308,7 +312,8 @@ connect_open(struct conn *conn, struct outgoing *way)
 		fd = socket_connect(way);
 		if (fd < 0 && errno == EMFILE && aside_spare(conn->way))
 			fd = socket_connect(way);
-		if (fd >= 0 || --turns == 0 || errno != EADDRNOTAVAIL)
+		if (fd >= 0 || --turns == 0 ||
+		    (errno != EADDRNOTAVAIL && !(way->datagrams && errno == EAGAIN)))
 			return fd;
 	}
 }
@@ -329,7 +334,12 @@ connect_start(struct conn *conn)
 	int fd;
 
 	connect_address(conn);
-	way = (struct outgoing){ .to = conn->server_addr };
+	way = (struct outgoing){
+		.to = conn->server_addr,
+		.datagrams = target_transport(conn->target, conn->listener->transport) == TRANSPORT_UDP,
+	};
+	if (way.datagrams && conn->tunnel)
+		return talk_broken(conn, "TUNNEL to a server that speaks UDP");
 	conn->mark_us = clock_us();
 	way.data_follows = side_input(conn->way, &conn->client).len > 0 || conn->target->tls ||
 	                   conn->service->settings.send_proxy.index != SEND_PROXY_OFF;
@@ -338,13 +348,18 @@ connect_start(struct conn *conn)
 		return connect_failed(conn, errno);
 	side_init(&conn->server, fd, connect_on_server);
 	conn->server.of_server = true;
-	return WAIT;
+	if (!way.datagrams)
+		return WAIT;
+	socket_datagram_options(fd, way.to.family);
+	conn->server.datagram = conn->settled = true;
+	return connect_done(conn);
 }
 
 void
 connect_elsewhere(struct conn *conn)
 {
 	conn->elsewhere = true;
+	conn->error = EHOSTDOWN;
 	way_drive(conn);
 }
 
@@ -353,10 +368,12 @@ connect_step(struct conn *conn)
 {
 	enum step next;
 
+	if (!conn->seat)
+		return reach_connect(conn);
 	if (conn->timed)
 		return connect_failed(conn, ETIMEDOUT);
 	if (conn->elsewhere)
-		return connect_failed(conn, EHOSTDOWN);
+		return connect_failed(conn, conn->error);
 	if (side_open(&conn->server)) {
 		if (!(conn->server.ready & EV_WRITE) && !conn->server.tls)
 			return WAIT;

@@ -34,17 +34,19 @@ flows_new(struct way *way)
 {
 	struct flows *flows = must_alloc(sizeof(*flows));
 
-	*flows = (struct flows){ .way = way, .pid = (uint32_t)getpid(), .n_buckets = FLOW_BUCKETS };
-	flows->bucket = must_alloc(FLOW_BUCKETS * sizeof(*flows->bucket));
+	*flows = (struct flows){ .way = way, .pid = (uint32_t)getpid() };
+	table_init(&flows->table);
+	table_init(&flows->posts);
 	link_init(&flows->doors);
 	ev_prepare_init(&flows->turn_ends, flows_turn_ends);
+	/* Behind all others: what they have to say leaves with this turn, too. */
+	ev_set_priority(&flows->turn_ends, EV_MINPRI);
 	return flows;
 }
 
 void
 flows_free(struct flows *flows)
 {
-	must(flows->n == 0);
 	list_each_safe(link, &flows->doors) {
 		struct flow_door *door = container_of(link, struct flow_door, link);
 
@@ -53,7 +55,9 @@ flows_free(struct flows *flows)
 	}
 	datagrams_free(flows->in);
 	datagrams_free(flows->out);
-	free(flows->bucket);
+	table_free(&flows->table);
+	table_free(&flows->posts);
+	slab_free(flows->post_slab);
 	free(flows);
 }
 
@@ -66,72 +70,16 @@ flows_now_us(struct flows *flows)
 	return flows->now_us;
 }
 
-/* The table. */
-
-static struct flow **
-flows_bucket(const struct flows *flows, uint64_t hash)
-{
-	return &flows->bucket[hash & (flows->n_buckets - 1)];
-}
-
 struct flow *
 flow_find(const struct flows *flows, uint64_t hash, const struct flow_key *key)
 {
-	for (struct flow *flow = *flows_bucket(flows, hash); flow; flow = flow->next)
-		if (flow->hash == hash && memcmp(&flow->key, key, sizeof(*key)) == 0)
+	table_each(entry, &flows->table, hash) {
+		struct flow *flow = container_of(entry, struct flow, entry);
+
+		if (memcmp(&flow->key, key, sizeof(*key)) == 0)
 			return flow;
-	return NULL;
-}
-
-static void
-flows_put(struct flows *flows, struct flow *flow)
-{
-	struct flow **at = flows_bucket(flows, flow->hash);
-
-	flow->next = *at;
-	*at = flow;
-}
-
-/* Without memory for a larger table, the chains of this one grow. */
-static void
-flows_grow(struct flows *flows)
-{
-	uint32_t n = flows->n_buckets;
-	struct flow **old = flows->bucket, **bucket;
-
-	if (flows->n <= n || n >= FLOW_BUCKETS_MOST)
-		return;
-	bucket = calloc(2 * (size_t)n, sizeof(*bucket));
-	if (!bucket)
-		return;
-	flows->bucket = bucket;
-	flows->n_buckets = 2 * n;
-	for (uint32_t i = 0; i < n; i++) {
-		for (struct flow *flow = old[i], *next; flow; flow = next) {
-			next = flow->next;
-			flows_put(flows, flow);
-		}
 	}
-	free(old);
-}
-
-static void
-flows_add(struct flows *flows, struct flow *flow)
-{
-	flows_put(flows, flow);
-	flows->n++;
-	flows_grow(flows);
-}
-
-static void
-flows_remove(struct flows *flows, struct flow *flow)
-{
-	struct flow **at = flows_bucket(flows, flow->hash);
-
-	while (*at != flow)
-		at = &(*at)->next;
-	*at = flow->next;
-	flows->n--;
+	return NULL;
 }
 
 /* The protocol module. */
@@ -326,7 +274,6 @@ flow_begin(struct flow_door *door, uint64_t hash, const struct flow_key *key,
 		return NULL;
 	memset(flow, 0, sizeof(*flow));
 	flow->io.fd = -1;
-	flow->hash = hash;
 	flow->key = *key;
 	flow->name = *name;
 	timer_init(&flow->timer);
@@ -343,7 +290,7 @@ flow_begin(struct flow_door *door, uint64_t hash, const struct flow_key *key,
 	list_append(&run->flows, &flow->of_service);
 	tally_add(run->tally->active, 1);
 	timeq_arm(run->flow_idle, &flow->timer, way->child->now_ms);
-	flows_add(way->flows, flow);
+	table_put(&way->flows->table, &flow->entry, hash);
 	way->conns++;
 	flow_talk_open(flow);
 	return flow;
@@ -432,7 +379,7 @@ flow_end(struct flow *flow, enum reason reason)
 	limits_leave(way, &flow->source_slot);
 	list_remove(&flow->of_service);
 	timer_stop(&flow->timer);
-	flows_remove(way->flows, flow);
+	table_remove(&way->flows->table, &flow->entry);
 	child_release(way->child, flow->generation);
 	slab_give(run->flow_slab, flow);
 	way->conns--;

@@ -22,13 +22,12 @@
 #ifndef WAY_FLOW_H
 #define WAY_FLOW_H
 
+#include "base/table.h"
 #include "net/datagram.h"
 #include "share/flow.h"
 #include "way/way.h"
 
 enum {
-	FLOW_BUCKETS = 256,       /* at the beginning */
-	FLOW_BUCKETS_MOST = 1 << 18,
 	FLOW_IDLE_MS = 60000,     /* unless idle-timeout is given */
 	FLOW_BURST = 16,          /* datagrams of a server taken in a row, at most */
 };
@@ -55,8 +54,7 @@ struct flow_talk {
 
 struct flow {
 	struct ev_io io;          /* to the server; fd -1: it has none now */
-	struct flow *next;        /* in its bucket */
-	uint64_t hash;
+	struct table_entry entry; /* flows.table */
 	struct flow_key key;
 	struct datagram_name name; /* the client's */
 	struct timer_entry timer;
@@ -98,8 +96,9 @@ struct flow {
 struct flows {
 	struct way *way;
 	struct link doors;
-	struct flow **bucket;
-	uint32_t n_buckets, n;    /* power of two; flows */
+	struct table table;
+	struct table posts;       /* post.h */
+	struct slab *post_slab;
 	struct datagrams *in, *out; /* made with the first door */
 	struct ev_prepare turn_ends; /* sends what was collected in this turn */
 	uint64_t now_us;          /* of this turn, when somebody asked; else 0 */
@@ -129,6 +128,8 @@ void flow_forget(struct flow *flow);
 bool flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes);
 
 /* flow_door.c */
+/* Who sent datagram i of the batch, and to which address of ours. False: it is dropped. */
+bool flow_key_of(struct flow_door *door, unsigned i, struct flow_key *key);
 bool flow_is_door(int fd);
 void flow_listen(struct way *way, uint64_t listener, unsigned slot, int fd);
 void flow_unlisten(struct way *way, uint64_t listener, unsigned slot);

@@ -11,6 +11,7 @@
 #include "net/socket.h"
 #include "way/flow.h"
 #include "way/limits.h"
+#include "way/post.h"
 #include "way/trace.h"
 
 bool
@@ -97,29 +98,37 @@ flow_allowed(struct flow_door *door, const struct sy_addr *client)
 	return false;
 }
 
+bool
+flow_key_of(struct flow_door *door, unsigned i, struct flow_key *key)
+{
+	struct flows *flows = door->way->flows;
+
+	*key = (struct flow_key){ .listener = door->id };
+	if (!datagram_addr(datagram_from(flows->in, i), &key->client))
+		return false;
+	key->local = door->any ? datagram_local(flows->in, i, &door->addr) : door->addr;
+	/* Nobody can be answered there; or it is we, and each answer would be the next question. */
+	if (!key->client.port || memcmp(&key->client, &key->local, sizeof(key->client)) == 0)
+		return false;
+	return flow_allowed(door, &key->client);
+}
+
 /* Whose datagram is it? NULL: nobody's, it is dropped. `pending`: has datagrams before this one that are
  * still to be sent. */
 static struct flow *
 flow_of(struct flow_door *door, unsigned i, const struct flow *pending)
 {
 	struct flows *flows = door->way->flows;
-	const struct datagram_name *name = datagram_from(flows->in, i);
-	struct flow_key key = { .listener = door->id };
+	struct flow_key key;
 	struct flow *flow;
 	uint64_t hash;
 
-	if (!datagram_addr(name, &key.client))
-		return NULL;
-	key.local = door->any ? datagram_local(flows->in, i, &door->addr) : door->addr;
-	/* Nobody can be answered there; or it is we, and each answer would be the next question. */
-	if (!key.client.port || memcmp(&key.client, &key.local, sizeof(key.client)) == 0)
-		return NULL;
-	if (!flow_allowed(door, &key.client))
+	if (!flow_key_of(door, i, &key))
 		return NULL;
 	hash = flow_hash(door->way->board, &key);
 	flow = flow_find(flows, hash, &key);
 	if (!flow)
-		flow = flow_new(door, hash, &key, name);
+		flow = flow_new(door, hash, &key, datagram_from(flows->in, i));
 	if (!flow || !flow->talk || flow_passes(flow, SY_CLIENT, datagram_bytes(flows->in, i)))
 		return flow;
 	/* Garbage makes no flow. */
@@ -139,6 +148,10 @@ flow_door_ready(struct ev_loop *loop, struct ev_io *io, int events)
 
 	(void)loop, (void)events;
 	n = datagrams_receive(flows->in, io->fd, door->any);
+	if (door->listener && door->listener->service->uses & SY_MESSAGES) {
+		post_receive(door, n);
+		return;
+	}
 	for (unsigned i = 0; i < n; i++) {
 		struct flow *next = flow_of(door, i, flow);
 
@@ -207,6 +220,7 @@ flow_door_close(struct flow_door *door)
 
 	datagrams_flush(flows->out);
 	flow_each(door->way, flow_leave_door, door);
+	post_door_closes(door);
 	ev_io_stop(door->way->loop, &door->io);
 	close(door->io.fd);
 	list_remove(&door->link);

@@ -270,7 +270,7 @@ flow_remember(struct flow *flow, const struct sy_addr *source)
 		.expires_ms = way->child->now_ms + 1,
 	};
 
-	flow->record = flow_record(way->board, way->row, way->flows->pid, flow->hash, &record,
+	flow->record = flow_record(way->board, way->row, way->flows->pid, flow->entry.hash, &record,
 	                           way->child->now_ms);
 	flow->extend_ms = way->child->now_ms;
 }

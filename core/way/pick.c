@@ -8,6 +8,7 @@
 #include "way/aside.h"
 #include "way/figures.h"
 #include "way/forecast.h"
+#include "way/reach.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -69,7 +70,9 @@ pick_served(struct conn *conn)
 
 	conn->mark_us = clock_us();
 	conn->heard = false;
-	conn->n_tried = 0;
+	/* With datagrams nobody has answered yet. */
+	if (!conn->server.datagram)
+		conn->n_tried = 0;
 	conn->reason = REASON_NONE;
 	conn->error = 0;
 	if (!conn->talk || !conn->talk->resend) {
@@ -207,6 +210,8 @@ pick_step(struct conn *conn)
 		if (conn->talk)
 			conn->talk->began_ms = conn->way->child->now_ms;
 	}
+	if (conn->talk && conn->talk->session.facts.flow.len)
+		return reach_pick(conn);
 	if (conn->talk && conn->talk->pinned && side_open(&conn->server)) {
 		struct choice same = {
 			.target = conn->target, .seat = conn->seat, .why = BECAUSE_PINNED,

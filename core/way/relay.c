@@ -10,6 +10,13 @@
 #include "way/talk.h"
 #include "way/way.h"
 
+uint64_t
+relay_idle_ms(const struct conn *conn)
+{
+	return conn->datagrams ? service_run(conn)->flow_idle_ms
+	                       : conn->service->settings.idle_timeout.ms;
+}
+
 /* The idle timeout is not started anew with each byte: when it comes up, it is armed for what is
  * left. Of the queues for 1, 1/2, 1/4 ... of it the longest that is not too long is taken, so that
  * arming never has to look for its place; the shortest gets the exact time. */
@@ -17,12 +24,17 @@ void
 relay_rest(struct conn *conn)
 {
 	struct service_run *run = service_run(conn);
-	uint64_t idle_ms = conn->service->settings.idle_timeout.ms;
+	uint64_t idle_ms = relay_idle_ms(conn);
 	uint64_t now_ms = conn->way->child->now_ms, due_ms = conn->last_ms + idle_ms;
 	unsigned i = 0;
 
 	if (!idle_ms)
 		return;
+	if (conn->datagrams) {
+		timeq_arm_at(run->post_idle, &conn->timer,
+		             due_ms > now_ms ? due_ms : now_ms + idle_ms);
+		return;
+	}
 	while (i < WAY_IDLE_STEPS - 1 && (idle_ms >> i) > due_ms - now_ms)
 		i++;
 	if (i < WAY_IDLE_STEPS - 1)
@@ -35,7 +47,7 @@ relay_rest(struct conn *conn)
 static enum step
 relay_timed(struct conn *conn)
 {
-	uint64_t idle_ms = conn->service->settings.idle_timeout.ms;
+	uint64_t idle_ms = relay_idle_ms(conn);
 
 	conn->timed = false;
 	if (!conn->settled) {
@@ -158,7 +170,7 @@ relay_talk(struct conn *conn)
 	if (next == STEP_CLASSIFY) {
 		timer_stop(&conn->timer);
 		report_exchange(conn);
-		if (conn->talk->spent)
+		if (conn->talk->spent || !conn->seat || server->datagram)
 			pick_drop(conn, false);
 		else if (service_run(conn)->shares && !conn->talk->pinned)
 			aside_put(conn);

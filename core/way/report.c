@@ -213,6 +213,8 @@ report_words(const struct conn *conn, char out[static REPORT_WORDS])
 	case REASON_PACKET_RATE:
 	case REASON_PACKET_DROPPED:
 	case REASON_MOVED:
+	case REASON_FLOW_GONE:
+	case REASON_FLOW_FULL:
 	case REASONS_END:
 		break;
 	}

@@ -10,8 +10,10 @@
 #include "base/must.h"
 #include "net/socket.h"
 #include "way/mover.h"
+#include "way/post.h"
 #include "way/side_tls.h"
 #include "way/strand.h"
+#include "way/talk.h"
 #include "way/trace.h"
 
 void
@@ -44,7 +46,7 @@ side_watch(struct way *way, struct side *side, int events)
 {
 	int now = ev_is_active(&side->io) ? side->io.events & (EV_READ | EV_WRITE) : 0;
 
-	if (side->strand)
+	if (side->io.fd < 0)
 		return;
 	if (side->tls)
 		events = side_tls_events(side->tls, events);
@@ -74,11 +76,14 @@ side_close(struct way *way, struct side *side, bool reset)
 	if (side->in)
 		chunk_give(way->chunks, side->in);
 	side->in = NULL;
+	if (side->strand)
+		strand_leave(side);
 	queue_free(way->chunks, &side->out);
 	if (side->pipe)
 		pipe_give(way->pipes, side->pipe);
 	side->pipe = NULL;
 	side_tls_drop(side, side_open(side) && !reset);
+	side->datagram = false;
 	if (side->io.fd < 0)
 		return;
 	if (ev_is_active(&side->io) || ev_is_pending(&side->io))
@@ -127,6 +132,24 @@ side_keep(struct way *way)
 	return window_put(way->chunks, &side->in, rest, rest.len);
 }
 
+/* One of them; if there are more, libev tells again. A client's come by themselves. */
+static ssize_t
+side_take_datagram(struct conn *conn, struct side *side, uint8_t *at, size_t len)
+{
+	ssize_t n;
+
+	side->ready &= (uint8_t)~EV_READ;
+	if (side->io.fd >= 0) {
+		n = recv(side->io.fd, at, len, MSG_TRUNC);
+		if (n < 0 || (n > 0 && (size_t)n <= len))
+			return n;
+		if (n > 0)
+			talk_lose(conn);
+	}
+	errno = EAGAIN;
+	return -1;
+}
+
 ssize_t
 side_take(struct conn *conn, struct side *side, uint8_t *at, size_t len)
 {
@@ -136,6 +159,8 @@ side_take(struct conn *conn, struct side *side, uint8_t *at, size_t len)
 		n = strand_recv(side, at, len);
 	} else if (side->tls) {
 		n = side_tls_read(side, at, len);
+	} else if (side->datagram) {
+		n = side_take_datagram(conn, side, at, len);
 	} else {
 		n = recv(side->io.fd, at, len, 0);
 		if (n < (ssize_t)len)
@@ -209,6 +234,18 @@ side_quiet(struct conn *conn, struct side *side)
 	return side_read(conn, side, 1) < 0 && errno == EAGAIN;
 }
 
+/* What cannot be sent at once is lost, as datagrams are. */
+static ssize_t
+side_write_datagram(struct side *side, struct sy_span bytes)
+{
+	if (side->io.fd < 0)
+		post_send(side_conn(side), bytes);
+	else if (send(side->io.fd, bytes.at, bytes.len, MSG_NOSIGNAL) < 0 && errno != EAGAIN &&
+	         errno != ENOBUFS)
+		return -1;
+	return (ssize_t)bytes.len;
+}
+
 ssize_t
 side_write(struct side *side, struct sy_span bytes)
 {
@@ -216,6 +253,8 @@ side_write(struct side *side, struct sy_span bytes)
 		return strand_send(side, bytes);
 	if (side->tls)
 		return side_tls_write(side, bytes);
+	if (side->datagram)
+		return side_write_datagram(side, bytes);
 	/* The first segment leaves at once in any case; who writes once does not pay. */
 	if (side->wrote && !side->prompt) {
 		socket_nodelay(side->io.fd);
@@ -278,6 +317,9 @@ side_end(struct side *side)
 {
 	struct conn *conn = side_conn(side);
 
+	/* There is no end of datagrams. */
+	if (side->datagram)
+		return;
 	side->shut = true;
 	if (conn->way->trace)
 		trace_shut(conn, side);
@@ -318,13 +360,18 @@ side_count(struct conn *conn, struct side *side, size_t n)
 
 	side->bytes += n;
 	conn->last_ms = conn->way->child->now_ms;
+	if (conn->hop)
+		return;
 	if (side == &conn->server) {
 		tally_add(service->bytes_down, n);
-		tally_add(seat->tally->bytes_down, n);
-		tally_add(seat->server_tally->bytes_down, n);
+		if (seat) {
+			tally_add(seat->tally->bytes_down, n);
+			tally_add(seat->server_tally->bytes_down, n);
+		}
 		if (!conn->heard) {
 			conn->response_us = (uint32_t)(clock_us() - conn->mark_us);
-			side_response(seat, conn->response_us);
+			if (seat)
+				side_response(seat, conn->response_us);
 		}
 		conn->heard = true;
 		return;

@@ -13,7 +13,7 @@ strand_room(const struct strand *strand)
 	return window > WAY_WINDOW ? window : WAY_WINDOW;
 }
 
-static void
+void
 strand_news(struct strand *strand)
 {
 	struct conn *parent = strand->parent;
@@ -32,18 +32,24 @@ strand_free(struct strand *strand, struct way *way)
 	slab_give(way->strand_slab, strand);
 }
 
+/* NULL: conn has left. */
+static struct side *
+strand_side(const struct strand *strand)
+{
+	if (!strand->conn)
+		return NULL;
+	return strand->outside ? &strand->conn->server : &strand->conn->client;
+}
+
 /* ---- conn's side of it ---- */
 
 ssize_t
 strand_recv(struct side *side, uint8_t *at, size_t len)
 {
 	struct strand *strand = side->strand;
+	bool over = strand->finished || !strand->parent;
 	size_t n;
 
-	if (!strand->parent) {
-		errno = ECONNRESET;
-		return -1;
-	}
 	n = queue_take(strand->conn->way->chunks, &strand->up, at, len);
 	strand->up_len -= n;
 	if (n > 0 && strand->up_len == 0) {
@@ -51,11 +57,11 @@ strand_recv(struct side *side, uint8_t *at, size_t len)
 		strand_news(strand);
 	}
 	/* The end is still to be read. */
-	if (strand->up_len == 0 && !(strand->finished && n > 0))
+	if (strand->up_len == 0 && !(over && n > 0))
 		side->ready &= (uint8_t)~EV_READ;
 	if (n > 0 || strand->finished)
 		return (ssize_t)n;
-	errno = EAGAIN;
+	errno = over ? ECONNRESET : EAGAIN;
 	return -1;
 }
 
@@ -94,24 +100,25 @@ strand_shut(struct side *side)
 }
 
 void
-strand_leave(struct conn *conn)
+strand_leave(struct side *side)
 {
-	struct side *client = &conn->client;
-	struct strand *strand = client->strand;
+	struct strand *strand = side->strand;
+	struct conn *conn;
 
 	if (!strand)
 		return;
-	client->strand = NULL;
+	conn = strand->conn;
+	side->strand = NULL;
 	strand->conn = NULL;
 	if (!strand->parent) {
 		strand_free(strand, conn->way);
 		return;
 	}
-	strand->down_len += queue_len(client->out);
-	queue_join(&strand->down, &client->out);
+	strand->down_len += queue_len(side->out);
+	queue_join(&strand->down, &side->out);
 	queue_free(conn->way->chunks, &strand->up);
 	strand->up_len = 0;
-	strand->broken = !strand->ended && (conn->reset || conn->talk->cut);
+	strand->broken = !strand->ended && (conn->reset || (conn->talk->cut && !strand->outside));
 	strand->ended = true;
 	strand_news(strand);
 }
@@ -162,41 +169,79 @@ strand_begin(struct strand *strand)
 	way_rouse(conn);
 }
 
-enum step
-strand_open(struct conn *parent, uint32_t exchange)
+/* NULL: no memory. */
+static struct strand *
+strand_new(struct conn *parent, uint32_t exchange)
 {
 	struct talk *talk = parent->talk;
 	struct way *way = parent->way;
 	struct strand *strand;
 
-	if (strand_find(parent, exchange))
-		return talk_broken(parent, "OPEN of an exchange that is open");
-	if (talk->n_strands >= STRAND_MOST)
-		return talk_broken(parent, "too many exchanges are open");
 	if (!way->strand_slab)
 		way->strand_slab = slab_new(sizeof(*strand));
 	strand = slab_take(way->strand_slab);
-	if (!strand) {
-		parent->reset = true;
-		return way_close(parent, REASON_NO_MEMORY);
-	}
+	if (!strand)
+		return NULL;
 	*strand = (struct strand){ .parent = parent, .exchange = exchange };
 	link_init(&strand->of_parent);
 	link_init(&strand->of_news);
 	list_append(&talk->strands, &strand->of_parent);
 	talk->n_strands++;
 	talk->opened = true;
+	return strand;
+}
+
+enum step
+strand_open(struct conn *parent, uint32_t exchange)
+{
+	struct talk *talk = parent->talk;
+	struct strand *strand;
+
+	if (exchange >= SY_FROM_OUTSIDE)
+		return talk_broken(parent, "OPEN of an exchange with a number of those from outside");
+	if (strand_find(parent, exchange))
+		return talk_broken(parent, "OPEN of an exchange that is open");
+	if (talk->n_strands - talk->n_outside >= STRAND_MOST)
+		return talk_broken(parent, "too many exchanges are open");
+	strand = strand_new(parent, exchange);
+	if (!strand) {
+		parent->reset = true;
+		return way_close(parent, REASON_NO_MEMORY);
+	}
 	strand_begin(strand);
 	return WAIT;
+}
+
+enum reason
+strand_join(struct conn *parent, struct conn *conn)
+{
+	struct talk *talk = parent->talk;
+	struct strand *strand;
+
+	if (talk->n_outside >= STRAND_OUTSIDE)
+		return REASON_FLOW_FULL;
+	do
+		talk->outside = (talk->outside + 1) | SY_FROM_OUTSIDE;
+	while (strand_find(parent, talk->outside));
+	strand = strand_new(parent, talk->outside);
+	if (!strand)
+		return REASON_NO_MEMORY;
+	talk->n_outside++;
+	strand->outside = true;
+	strand->conn = conn;
+	conn->server.strand = strand;
+	conn->server.of_server = true;
+	return REASON_NONE;
 }
 
 enum step
 strand_say(struct strand *strand, struct sy_span bytes)
 {
-	struct conn *parent = strand->parent, *conn = strand->conn;
+	struct conn *parent = strand->parent;
+	struct side *side = strand_side(strand);
 
 	/* The module will hear that it has ended. */
-	if (!conn || bytes.len == 0)
+	if (!side || bytes.len == 0)
 		return WAIT;
 	if (strand->finished)
 		return talk_broken(parent, "EMIT to an exchange after its FINISH");
@@ -207,34 +252,48 @@ strand_say(struct strand *strand, struct sy_span bytes)
 		return way_close(parent, REASON_NO_MEMORY);
 	}
 	strand->up_len += bytes.len;
-	conn->client.ready |= EV_READ;
-	way_rouse(conn);
+	side->ready |= EV_READ;
+	way_rouse(strand->conn);
 	return WAIT;
 }
 
 void
 strand_finish(struct strand *strand)
 {
+	struct side *side = strand_side(strand);
+
 	strand->finished = true;
-	if (!strand->conn)
+	if (!side)
 		return;
-	strand->conn->client.ready |= EV_READ;
+	side->ready |= EV_READ;
 	way_rouse(strand->conn);
+}
+
+/* What was said to somebody outside is still good. */
+void
+strand_end(struct strand *strand)
+{
+	strand->finished |= strand->outside;
+	strand_forget(strand);
 }
 
 void
 strand_forget(struct strand *strand)
 {
 	struct conn *parent = strand->parent;
+	struct side *side = strand_side(strand);
 
 	list_remove(&strand->of_parent);
 	list_remove(&strand->of_news);
 	parent->talk->n_strands--;
+	parent->talk->n_outside -= strand->outside;
 	strand->parent = NULL;
-	if (strand->conn)
-		way_rouse(strand->conn);
-	else
+	if (!side) {
 		strand_free(strand, parent->way);
+		return;
+	}
+	side->ready |= EV_READ | EV_WRITE;
+	way_rouse(strand->conn);
 }
 
 void
@@ -245,141 +304,17 @@ strand_forget_all(struct conn *parent)
 }
 
 void
-strand_look_again(struct conn *parent)
-{
-	list_each(link, &parent->talk->strands) {
-		struct strand *strand = container_of(link, struct strand, of_parent);
-
-		if (!strand->needs || strand->down_len == 0)
-			continue;
-		strand->needs = false;
-		strand_news(strand);
-	}
-}
-
-/* ---- what the exchanges say ---- */
-
-static void
 strand_use(struct strand *strand, size_t n)
 {
-	struct conn *conn = strand->conn;
+	struct side *side = strand_side(strand);
 
 	queue_drop(strand->parent->way->chunks, &strand->down, n);
 	strand->down_len -= n;
 	strand->parent->last_ms = strand->parent->way->child->now_ms;
-	if (n == 0 || !conn)
+	if (n == 0 || !side)
 		return;
-	conn->client.ready |= EV_WRITE;
-	if (side_pending(&conn->client))
-		way_rouse(conn);
+	side->ready |= EV_WRITE;
+	if (side_pending(side))
+		way_rouse(strand->conn);
 }
 
-/* The module sees the bytes in one piece: the first chunk, and all when that is not enough. */
-static struct sy_span
-strand_input(struct strand *strand)
-{
-	struct way *way = strand->parent->way;
-
-	if (strand->needs && strand->down && strand->down->next)
-		(void)queue_gather(way->chunks, &strand->down);
-	return strand->down ? chunk_span(strand->down) : sy_span(way->scratch, 0);
-}
-
-/* WAIT: ask again, unless it was NEED. */
-static enum step
-strand_obey(struct strand *strand, const struct sy_verdict *verdict, struct sy_span in)
-{
-	struct conn *parent = strand->parent;
-	enum step next = WAIT;
-
-	switch (verdict->what) {
-	case SY_NEED:
-		strand->needs = true;
-		strand->seen = in.len;
-		return WAIT;
-	case SY_DROP:
-	case SY_EMIT:
-		if (verdict->n > in.len)
-			return talk_broken(parent, "more bytes consumed than there are");
-		if (verdict->what == SY_EMIT)
-			next = talk_emit(parent, verdict);
-		strand_use(strand, verdict->n);
-		return next;
-	case SY_OPEN:
-	case SY_FINISH:
-	case SY_END:
-		return talk_many(parent, verdict);
-	case SY_CLOSE:
-		return talk_close(parent, verdict);
-	case SY_ROUTE:
-	case SY_PASS:
-	case SY_PIN:
-	case SY_TUNNEL:
-	case SY_LEARN:
-		break;
-	}
-	return talk_broken(parent, "verdict that is not for an exchange of OPEN");
-}
-
-static bool
-strand_has_news(const struct strand *strand, size_t len, bool eof)
-{
-	if (strand->again || strand->taken || (eof && !strand->told_eof))
-		return true;
-	return len > 0 && !(strand->needs && strand->seen == len);
-}
-
-static enum step
-strand_show(struct strand *strand)
-{
-	struct conn *parent = strand->parent;
-	struct sy_session *session = &parent->talk->session;
-	uint32_t exchange = strand->exchange;
-
-	for (unsigned still = 0; !side_pending(&parent->client); still++) {
-		struct sy_span in = strand_input(strand);
-		bool eof = strand->ended && strand->down_len == in.len;
-		struct sy_verdict verdict;
-		enum step next;
-
-		if (!strand_has_news(strand, in.len, eof)) {
-			list_remove(&strand->of_news);
-			break;
-		}
-		strand->needs = strand->again = strand->taken = false;
-		strand->told_eof = eof;
-		session->waiting = strand->up_len;
-		session->broken = eof && strand->broken;
-		verdict = talk_ask(parent, SY_SERVER, exchange, in, eof);
-		strand->again = verdict.what != SY_NEED;
-		next = strand_obey(strand, &verdict, in);
-		if (next != WAIT || (verdict.what == SY_END && verdict.exchange == exchange))
-			return next;
-		if (verdict.n > 0)
-			still = 0;
-		else if (still > TALK_STANDSTILL)
-			return talk_broken(parent, "no progress");
-	}
-	return WAIT;
-}
-
-enum step
-strand_hear(struct conn *parent)
-{
-	struct talk *talk = parent->talk;
-
-	/* Each in its turn, as many as there are now. */
-	for (uint32_t n = talk->n_strands; n > 0 && !list_empty(&talk->news); n--) {
-		struct strand *strand = container_of(talk->news.next, struct strand, of_news);
-		enum step next;
-
-		if (side_pending(&parent->client))
-			return WAIT;
-		list_remove(&strand->of_news);
-		list_append(&talk->news, &strand->of_news);
-		next = strand_show(strand);
-		if (next != WAIT)
-			return next;
-	}
-	return WAIT;
-}

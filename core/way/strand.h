@@ -10,6 +10,11 @@
  * socket's would: a parent that does not consume an exchange stops the reading of that one's server, and
  * of no other.
  *
+ * An exchange from outside, ROUTEd here by its client's name (way/reach.h), is the same thing turned
+ * round: the strand is the server of a session that is somebody else's.
+ *
+ *	another client === another parent ---strand--- conn ---strand--- parent === client
+ *
  * Neither side ever drives the other: it is put on the worker's list, and driven at the end of the turn
  * of the loop. A strand lives until both sides have let it go. */
 #ifndef WAY_STRAND_H
@@ -21,6 +26,7 @@
 
 enum {
 	STRAND_MOST = 1024,       /* of one parent; a module keeps to less */
+	STRAND_OUTSIDE = 256,     /* from outside, of one client connection */
 	STRAND_UP_MOST = 1 << 20, /* bytes for an exchange that it has not taken; the same */
 };
 
@@ -33,6 +39,7 @@ struct strand {
 	size_t up_len, down_len;
 	size_t seen;              /* how much the module was shown when it said NEED */
 	uint32_t exchange;
+	bool outside;             /* it is conn's server, and not its client */
 	bool finished;            /* the parent has said all */
 	bool ended;               /* conn has said all */
 	bool broken;              /* and not all that it wanted */
@@ -46,8 +53,8 @@ struct strand {
 ssize_t strand_recv(struct side *side, uint8_t *at, size_t len);
 ssize_t strand_send(struct side *side, struct sy_span bytes);
 void strand_shut(struct side *side);
-/* conn ends: what it has still to say is the strand's now. */
-void strand_leave(struct conn *conn);
+/* conn ends, or this side of it: what it has still to say is the strand's now. */
+void strand_leave(struct side *side);
 /* Nobody listens to it any more. */
 bool strand_is_orphan(const struct conn *conn);
 
@@ -57,11 +64,18 @@ bool strand_is_orphan(const struct conn *conn);
 struct strand *strand_find(const struct conn *parent, uint32_t exchange);
 /* Verdicts; WAIT, or STEP_CLOSE when the module has broken its contract. */
 enum step strand_open(struct conn *parent, uint32_t exchange);
+/* conn's server is this client connection, for an exchange from outside. REASON_NONE: it is. */
+enum reason strand_join(struct conn *parent, struct conn *conn);
 enum step strand_say(struct strand *strand, struct sy_span bytes);
 void strand_finish(struct strand *strand);
+void strand_end(struct strand *strand);
 /* The parent wants no more of it: conn ends, if it has not. */
 void strand_forget(struct strand *strand);
 void strand_forget_all(struct conn *parent);
+/* For strand_hear.c and strand.c: there may be something for the module. */
+void strand_news(struct strand *strand);
+/* The module has consumed so much. */
+void strand_use(struct strand *strand, size_t n);
 /* Those that the module did not want to hear may be heard now. */
 void strand_look_again(struct conn *parent);
 /* Shows the module what its exchanges have said. WAIT, or what a verdict wants. */

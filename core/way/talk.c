@@ -1,6 +1,7 @@
 #include "way/talk.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "share/persist.h"
 #include "way/figures.h"
@@ -64,7 +65,7 @@ talk_expect(struct talk *talk, unsigned which, uint64_t ms)
 	          &talk->deadline[which], child->now_ms);
 }
 
-static size_t
+size_t
 talk_window(const struct conn *conn)
 {
 	uint32_t window = talk_protocol(conn)->window;
@@ -77,6 +78,9 @@ talk_has_room(const struct conn *conn, const struct side *side)
 {
 	const struct talk *talk = conn->talk;
 
+	/* One datagram after the other. */
+	if (side->datagram && side_input(conn->way, side).len > 0)
+		return false;
 	return talk && (talk->pass[side == &conn->server] ||
 	                side_input(conn->way, side).len < talk_window(conn));
 }
@@ -115,6 +119,27 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 	return WAIT;
 }
 
+void
+talk_lose(struct conn *conn)
+{
+	struct service_run *run = service_run(conn);
+
+	tally_add(run->reasons[REASON_PACKET_DROPPED], 1);
+	tally_add(run->tally->refused, 1);
+}
+
+/* There is no more of a datagram than there is. A client's may be early; then it is looked at later. */
+static bool
+talk_drops(struct conn *conn, struct side *side, struct sy_span in)
+{
+	if (!side->datagram || in.len == 0 || (side == &conn->client && conn->talk->routed))
+		return false;
+	side_use(conn->way, side, in.len);
+	conn->talk->seen[side == &conn->server] = 0;
+	talk_lose(conn);
+	return true;
+}
+
 static enum step
 talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict,
           struct sy_span in)
@@ -124,10 +149,12 @@ talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 
 	talk->needs[which] = true;
 	talk->seen[which] = in.len;
+	if (talk_drops(conn, side, in))
+		in.len = 0;
 	if (side->eof)
 		return talk_cut(conn, side, in);
 	/* What a client says ahead of its turn may fill the window; it is looked at again later. */
-	if (in.len >= talk_window(conn) && (side == &conn->server || !talk->routed)) {
+	if (in.len >= talk_window(conn) && !side->datagram && (side == &conn->server || !talk->routed)) {
 		conn->from_server = side == &conn->server;
 		conn->reset = true;
 		return way_close(conn, REASON_PROTOCOL_WINDOW);
@@ -144,6 +171,8 @@ talk_route(struct conn *conn, const struct side *side, uint32_t exchange)
 
 	if (side == &conn->server)
 		return talk_broken(conn, "ROUTE for what the server said");
+	if (exchange >= SY_FROM_OUTSIDE)
+		return talk_broken(conn, "ROUTE of an exchange with a number of those from outside");
 	if (talk->routed) {
 		if (!(conn->service->uses & SY_FIRST_ONLY))
 			return talk_broken(conn, "ROUTE before the END of the exchange");
@@ -154,6 +183,7 @@ talk_route(struct conn *conn, const struct side *side, uint32_t exchange)
 	talk->routed = true;
 	talk->answered = talk->spent = false;
 	talk->exchange = exchange;
+	conn->n_tried = 0;
 	return STEP_PICK;
 }
 
@@ -162,6 +192,8 @@ talk_tunnel(struct conn *conn)
 {
 	bool routed = conn->talk->routed;
 
+	if (conn->client.datagram || conn->server.datagram)
+		return talk_broken(conn, "TUNNEL of datagrams");
 	conn->tunnel = conn->talk->routed = true;
 	talk_calm(conn->talk);
 	return routed ? STEP_RELAY : STEP_PICK;
@@ -217,7 +249,7 @@ talk_many(struct conn *conn, const struct sy_verdict *verdict)
 	if (strand && verdict->what == SY_FINISH)
 		strand_finish(strand);
 	else if (strand)
-		strand_forget(strand);
+		strand_end(strand);
 	return WAIT;
 }
 
@@ -247,7 +279,7 @@ talk_learn(struct conn *conn, const struct sy_verdict *verdict)
 	if (!conn->talk->routed || !side_open(&conn->server))
 		return talk_broken(conn, "LEARN without an exchange");
 	if (!service->persistence.module || !service->life.timeout_ms ||
-	    conn->target == service->sorry)
+	    !conn->seat || conn->target == service->sorry)
 		return WAIT;
 	persistence = service->persistence.module->ops;
 	if (persistence->learn)
@@ -470,8 +502,10 @@ talk_hear(struct conn *conn, struct side *side)
 			continue;
 		if (n == 0)
 			return talk_lost(conn, side, ECONNRESET);
-		if (n > 0)
+		if (n > 0) {
 			talk_forget_sent(conn);
+			conn->n_tried = 0;
+		}
 	}
 }
 

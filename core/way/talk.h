@@ -4,7 +4,16 @@
 #ifndef WAY_TALK_H
 #define WAY_TALK_H
 
+#include "base/table.h"
 #include "way/way.h"
+
+/* Which client connection: of one process, and which of its connections. */
+struct flow_name {
+	uint64_t process;         /* reach_process() */
+	uint64_t id;              /* conn.id */
+};
+
+struct post;
 
 struct talk {
 	struct sy_session session;
@@ -24,9 +33,14 @@ struct talk {
 	uint64_t parent_id;       /* of the connection whose exchange this is, see strand.h; 0: none */
 	struct link strands, news; /* strand.h: its own exchanges, and those that have something to say */
 	struct link roused;       /* way.roused */
+	struct flow_name name;    /* session.flow, see reach.h */
+	struct table_entry named; /* way.named, while others can ROUTE to it */
+	struct post *post;        /* the client is an address at a UDP listener; or NULL */
 	uint64_t asked;           /* verdicts other than NEED */
-	uint32_t n_strands;
+	uint32_t n_strands, n_outside; /* all, and those from outside */
 	uint32_t exchange;
+	uint32_t outside;         /* the last number that one from outside got */
+	bool is_named;
 	bool opened;              /* OPEN was said at least once */
 	bool needs[2];            /* it said NEED, and nothing has changed since */
 	bool again[2];            /* it is asked again in any case: its last verdict was not NEED */
@@ -39,6 +53,7 @@ struct talk {
 	bool spent;               /* the server's connection is good for no other exchange */
 	bool keeping;             /* `kept` is all that the exchange has said to the server */
 	bool resend;              /* `kept` must be said to another connection, which is being made */
+	bool framed;              /* each datagram in it has its length in front, four bytes */
 	struct chunk *kept;       /* a queue */
 	uint8_t state[] __attribute__((aligned(16)));
 };
@@ -82,6 +97,10 @@ bool talk_keep(struct conn *conn);
 /* The exchange has failed for conn->reason. When the client has heard nothing of an answer, the module
  * has the last word. */
 void talk_fail(struct conn *conn);
+/* Bytes that the module may see at once. */
+size_t talk_window(const struct conn *conn);
+/* A datagram that nobody takes, or that is too long for the module. */
+void talk_lose(struct conn *conn);
 /* More of this side could be looked at. */
 bool talk_has_room(const struct conn *conn, const struct side *side);
 /* One call into data(). */

@@ -5,6 +5,7 @@
 
 #include "base/must.h"
 #include "way/figures.h"
+#include "way/reach.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/talk.h"
@@ -125,6 +126,8 @@ talk_descend(struct conn *conn, const struct conn *parent)
 
 	talk->parent_id = parent->id;
 	talk->session.stream = true;
+	talk->session.datagram = parent->talk->session.datagram;
+	talk->name = parent->talk->name;
 	talk->names = parent->talk->names;
 	if (talk->names)
 		talk->names->refs++;
@@ -147,6 +150,9 @@ talk_open(struct conn *conn)
 	talk->session.state = talk->state;
 	talk->session.service_name = conn->service->name;
 	talk->session.secret = board_secret(conn->way->board);
+	talk->session.datagram |= conn->datagrams;
+	if (conn->service->uses & SY_FLOWS)
+		reach_name(conn);
 	figures_open(service_run(conn), &talk->session);
 	talk->session.facts.client = conn->client_addr;
 	talk->session.facts.service = conn->service_addr;
@@ -209,6 +215,7 @@ talk_served(struct conn *conn)
 	session->server_name = conn->seat->server->name;
 	session->server = conn->server_addr;
 	session->server_secure = conn->server.tls != NULL;
+	session->server_datagram = conn->server.datagram;
 }
 
 void
@@ -218,7 +225,17 @@ talk_dropped(struct conn *conn)
 
 	session->server_name = NULL;
 	session->server = (struct sy_addr){ .family = SY_NO_ADDR };
-	session->server_secure = false;
+	session->flow_service = session->server;
+	session->server_secure = session->server_datagram = false;
+}
+
+/* Not what was read, but what the module keeps in its own memory. */
+static bool
+talk_keeps(const struct talk *talk, struct sy_span span)
+{
+	const struct sy_protocol *protocol = service_run(talk->conn)->protocol;
+
+	return span.at >= talk->state && span.at < talk->state + protocol->session_size;
 }
 
 static void
@@ -232,9 +249,13 @@ void
 talk_forget_facts(struct talk *talk)
 {
 	struct sy_facts *facts = &talk->session.facts;
+	struct sy_span *spans[] = {
+		&facts->host, &facts->method, &facts->path, &facts->session, &facts->user, &facts->head,
+	};
 
-	facts->host.len = facts->method.len = facts->path.len = facts->session.len = 0;
-	facts->user.len = facts->head.len = 0;
+	for (unsigned i = 0; i < 6; i++)
+		if (!talk_keeps(talk, *spans[i]))
+			spans[i]->len = 0;
 }
 
 bool
@@ -283,12 +304,14 @@ talk_failure(const struct conn *conn)
 	case REASON_NO_SERVER:
 	case REASON_TOO_FEW_UP:
 	case REASON_SERVERS_FULL:
+	case REASON_FLOW_FULL:
 		return SY_FAIL_NO_SERVER;
 	case REASON_CONNECT_REFUSED:
 	case REASON_CONNECT_TIMEOUT:
 	case REASON_CONNECT_FAILED:
 	case REASON_CONNECT_LOCAL:
 	case REASON_TLS_SERVER:
+	case REASON_FLOW_GONE:
 		return SY_FAIL_CONNECT;
 	case REASON_SERVER_DONE:
 	case REASON_SERVER_RESET:

@@ -174,7 +174,9 @@ trace_tcp(struct trace *trace, struct trace_conn *conn, enum trace_side side, bo
 		.conn = conn, .side = side, .by_peer = by_peer, .flags = flags, .comment = comment,
 	};
 
-	trace_packet(trace, &packet);
+	/* UDP has no such packets; what there is to say stands on an empty one. */
+	if (!conn->datagrams || comment)
+		trace_packet(trace, &packet);
 	if (flags & (TRACE_SYN | TRACE_FIN))
 		half->said[!by_peer]++;
 	half->fin[!by_peer] |= (flags & (TRACE_FIN | TRACE_RST)) != 0;
@@ -236,12 +238,13 @@ trace_of(struct conn *conn)
 	struct trace *trace = conn->way->trace;
 	struct trace_conn *traced;
 
-	if (!trace_wants(trace, conn->service->name, &conn->client_addr))
+	/* What comes from another worker is seen there. */
+	if (conn->hop || !trace_wants(trace, conn->service->name, &conn->client_addr))
 		return NULL;
 	traced = trace_find(trace, conn->id);
 	if (traced && traced->id)
 		return traced->ended ? NULL : traced;
-	traced = trace_new(trace, traced, conn->id, false);
+	traced = trace_new(trace, traced, conn->id, conn->datagrams || conn->server.datagram);
 	if (traced)
 		trace_introduce(trace, traced, conn);
 	return traced;
@@ -257,7 +260,8 @@ trace_bytes(struct conn *conn, const struct side *side, bool by_peer, struct sy_
 	if (!traced || !traced->half[which].open)
 		return;
 	while (bytes.len > 0) {
-		size_t n = bytes.len < TRACE_SEGMENT ? bytes.len : TRACE_SEGMENT;
+		bool whole = traced->datagrams || bytes.len < TRACE_SEGMENT;
+		size_t n = whole ? bytes.len : TRACE_SEGMENT;
 		struct trace_packet packet = {
 			.conn = traced, .side = which, .by_peer = by_peer, .flags = TRACE_PUSH | TRACE_ACK,
 			.bytes = sy_span(bytes.at, n), .secret = side->tls && !trace->of.decrypted,

@@ -66,6 +66,8 @@ way_reads_server(const struct conn *conn)
 
 	if (!side_open(server) || server->eof)
 		return false;
+	if (conn->step == STEP_CONNECT)
+		return !conn->seat;
 	if (conn->step == STEP_CLASSIFY)
 		return side_input(conn->way, server).len == 0;
 	if (conn->step != STEP_RELAY || side_pending(&conn->client))
@@ -77,7 +79,8 @@ way_reads_server(const struct conn *conn)
 static void
 way_poll(struct conn *conn)
 {
-	bool connecting = conn->step == STEP_CONNECT;
+	/* Another worker takes what is said at once, and answers. */
+	bool connecting = conn->step == STEP_CONNECT && conn->seat;
 
 	side_watch(conn->way, &conn->client,
 	           (way_reads_client(conn) ? EV_READ : 0) |
@@ -190,7 +193,7 @@ way_turn(struct way *way)
 		list_remove(&conn->talk->roused);
 		if (!strand_is_orphan(conn))
 			way_drive(conn);
-		else if (conn->entered)
+		else if (conn->entered || (conn->talk->routed && side_open(&conn->server)))
 			way_end(conn, REASON_CLIENT_RESET);
 		else
 			way_leave(conn, REASON_CLIENT_DONE);

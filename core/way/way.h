@@ -13,7 +13,9 @@
  * Between two exchanges the connection to the server may go aside (way/aside.c), for whoever comes next; a
  * request that meets one that is dying is said again to a fresh one, from relay back to connect
  * (way/talk_again.c). A session with many exchanges at once has a connection of its own for each, which
- * goes this same way from classify on; its client is the session (way/strand.h).
+ * goes this same way from classify on; its client is the session (way/strand.h). The server may be a client
+ * connection, of this worker or of another one (way/reach.h), and the client an address at a UDP listener
+ * (way/post.h).
  *
  * Each step is a file that exports <step>_step(): it does all that can be done now and returns the
  * next step, WAIT (for an event) or GONE (the connection is freed). way_drive() is the only place
@@ -31,6 +33,7 @@
 
 #include <ev.h>
 
+#include "base/table.h"
 #include "net/chunk.h"
 #include "net/pipes.h"
 #include "proc/child.h"
@@ -58,6 +61,7 @@ enum {
 	WAY_ROUSED = 1024,        /* driven at the end of a turn of the loop, at most */
 };
 
+struct hops;
 struct side_tls;
 struct strand;
 struct trace;
@@ -70,7 +74,7 @@ struct side {
 	struct chunk *out;        /* a queue: must still be written to this side, in order */
 	struct pipe *pipe;        /* the same, in a pipe; never both */
 	struct side_tls *tls;     /* NULL: in clear */
-	struct strand *strand;    /* a client that is another session, instead of a socket */
+	struct strand *strand;    /* another session of ours, instead of a socket */
 	uint64_t bytes;           /* read from this side */
 	uint8_t ready;            /* EV_READ, EV_WRITE: what libev said and nobody has used up */
 	uint8_t full;             /* reads in a row that filled the buffer */
@@ -79,7 +83,8 @@ struct side {
 	bool wrote;               /* something was sent to it */
 	bool prompt;              /* TCP_NODELAY is set */
 	bool end_due;             /* the end must still be told: TLS has words for that, too */
-	bool of_server;           /* it is conn.server, and not conn.client */
+	bool of_server : 1;       /* it is conn.server, and not conn.client */
+	bool datagram : 1;        /* UDP: a connected socket; a client has none of its own: post.h */
 };
 
 struct conn {
@@ -92,7 +97,7 @@ struct conn {
 	const struct service *service;
 	const struct listener *listener;
 	const struct target *target;
-	const struct seat *seat;
+	const struct seat *seat;  /* NULL with a server: it is a client connection, see reach.h */
 	struct talk *talk;        /* protocol module in the path, or NULL: behind this block */
 
 	uint64_t id;
@@ -127,7 +132,8 @@ struct conn {
 	bool parting;             /* at the close, the client gets time to take our last words */
 	bool from_server;         /* which side the reason is about, where it could be either */
 	bool elsewhere;           /* its server went down during the connect */
-	bool datagrams;           /* not a connection: a flow, as report.h shows it */
+	bool datagrams;           /* not a connection: a flow, as report.h shows it; or post.h's */
+	bool hop;                 /* not a client's: brings an exchange of another worker, see hop.h */
 	const char *words;        /* the protocol module's reason */
 	char *problem;            /* what TLS failed of, in words; ours to free */
 };
@@ -146,6 +152,7 @@ struct service_run {
 	struct timeq *aside;
 	bool shares;              /* connections to servers go aside between two exchanges: aside.h */
 	struct timeq *idle[WAY_IDLE_STEPS];
+	struct timeq *post_idle;
 	struct link flows;        /* way/flow.h, as all that follows with flow in its name */
 	struct slab *flow_slab;
 	struct timeq *flow_idle;
@@ -200,6 +207,8 @@ struct way {
 	struct pipe_pool *pipes;
 	struct link doors;        /* accept.c */
 	struct flows *flows;      /* flow.c */
+	struct hops *hops;        /* hop.c */
+	struct table named;       /* reach.c: talk.named */
 	struct link aside;        /* aside.c */
 	struct slab *aside_slab;
 	uint32_t n_aside;
@@ -249,7 +258,7 @@ way_other(struct conn *conn, const struct side *side)
 static inline bool
 side_open(const struct side *side)
 {
-	return side->io.fd >= 0 || side->strand;
+	return side->io.fd >= 0 || side->strand || side->datagram;
 }
 
 /* Something must still be written to it. */
@@ -317,6 +326,8 @@ void accept_handshakes(struct way *way);
 
 /* relay.c: arms the timer for what is left of the idle timeout. */
 void relay_rest(struct conn *conn);
+/* How long that is; 0: there is none. */
+uint64_t relay_idle_ms(const struct conn *conn);
 
 /* pick.c: by the operator's word or its own, the server wants no more than what it has. */
 bool pick_drains(struct board *board, const struct seat *seat);

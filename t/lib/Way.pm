@@ -76,10 +76,10 @@ my %mark;
 sub mark { my $sy = shift; $mark{$sy} = -s $sy->{log} }
 
 sub lines_since {
-	my $sy = shift;
+	my ($sy, $which) = @_;
 	open my $in, '<', $sy->{log} or croak "$sy->{log}: $!";
 	seek $in, $mark{$sy} // 0, 0;
-	return grep { /\n\z/ && / connection / } <$in>;
+	return grep { /\n\z/ && ($which ? / $which / : / connection /) } <$in>;
 }
 
 # What the log says of the connection from this socket (or port): its fields, and `words`.
