@@ -41,6 +41,7 @@ package Mirror {
 		while (1) {
 			my $from = $sock->recv(my $said, 65536) // next;
 			$sock->send("more " . 'y' x 5000 . "\n", 0, $from) if $said =~ /^long/;
+			$said = $sock->peerhost . "\n" if $said =~ /^peer/;
 			$sock->send("$name " . length($said) . ' ' . substr($said =~ s/\n//gr, 0, 20) . "\n", 0, $from);
 		}
 	}
@@ -58,7 +59,7 @@ pool t { server t1 127.0.0.1:@{[ $t1->port ]}; }
 pool u { transport udp; server u0 127.0.0.1:$dead; server u1 127.0.0.1:$u1->{port}; }
 pool s { transport tcp; server t1 127.0.0.1:@{[ $t1->port ]}; }
 virtual-service calls { listen 127.0.0.1:0; listen 127.0.0.1:0/udp; protocol reach; pool t; $common }
-virtual-service up { listen 127.0.0.1:0; listen 127.0.0.1:0/udp; protocol reach; pool u; $common }
+virtual-service up { listen 127.0.0.1:0; listen 127.0.0.1:0/udp; protocol reach; pool u; snat 127.0.0.9; $common }
 virtual-service down { listen 0.0.0.0:0/udp; protocol reach; pool s; idle-timeout 2s; $common }
 virtual-service plain { listen 127.0.0.1:0; protocol reach { plain on; } pool t; $common }
 CONF
@@ -174,12 +175,38 @@ subtest 'who is gone' => sub {
 		}
 		is(name_of($to->{sock}), $to->{name}, 'and lives');
 	}
+	for my $to (client_in(worker_of($server->{name})), client_in(worker_of($server->{name}), 1)) {
+		say($server->{sock}, "to $to->{name} late\n");
+		my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+)/;
+		is(hear($server->{sock}, qr/\n/), "FAIL late\n", 'one that does not answer');
+		like(hear($to->{sock}, qr/\n/), qr/^gone $n\b/, 'hears that nobody waits any more');
+		say($to->{sock}, "answer $n too late\n");
+		is(name_of($to->{sock}), $to->{name}, 'and what it says then is lost');
+	}
 	# More than may be open at once.
 	$to = client();
 	say($server->{sock}, join '', map { "to $to->{name} wait\n" } 1 .. 257);
 	is(hear($server->{sock}, qr/\n/), "FAIL no-server\n", 'one client has 256 at most');
 	close $to->{sock};
 	is(scalar(() = hear($server->{sock}, qr/(?:FAIL broken\n){256}/) =~ /FAIL broken/g), 256, 'and all of them end with it');
+};
+
+# The sockets by which workers reach each other have names that anybody can connect to.
+sub hop_of {
+	my $pid = shift;
+	my %mine = map { (readlink($_) // '') =~ /^socket:\[(\d+)\]/ ? ($1 => 1) : () } glob "/proc/$pid/fd/*";
+	open my $in, '<', '/proc/net/unix' or return;
+	my ($name) = map { (split)[6] =~ /[@](\w+)$/ } grep { my @f = split; @f == 8 && $mine{ $f[6] } && $f[7] =~ /^[@]/ && ($_ = "$f[0] $f[1] $f[2] $f[3] $f[4] $f[5] $f[7]") } <$in>;
+	return $name;
+}
+subtest 'strangers' => sub {
+	my $to = client();
+	my $hop = hop_of($sy->pid_of('worker', worker_of($to->{name}))) // plan skip_all => 'only root sees the sockets of workers';
+	socket(my $sock, Socket::AF_UNIX, Socket::SOCK_STREAM, 0) or die;
+	connect($sock, pack 'S a*', Socket::AF_UNIX, "\0$hop") or die "$hop: $!";
+	syswrite $sock, pack('Q<', 0x53594c4853504f31) . pack 'H*', $to->{name};
+	is(hear($sock, qr/./s), '<end>', 'who is no worker gets no answer');
+	is(name_of($to->{sock}), $to->{name}, 'and reaches nobody');
 };
 
 subtest 'a configuration goes' => sub {
@@ -195,6 +222,18 @@ subtest 'a configuration goes' => sub {
 	say($late->{sock}, "to $_->{name} new\n") for @to;
 	is(scalar(grep { hear($_->{sock}, qr/\n/) =~ /new/ } @to), 4, 'the new configuration reaches clients of the old one');
 	is(name_of($to[0]{sock}), $to[0]{name}, 'whose names stay');
+	my $packets = udp_client($udp{down});
+	is(ask($packets, "hello\n"), "t1: hello\n", 'a session in datagrams');
+	($ok, $text) = $sy->reload($conf);
+	ok($ok, 'another reload') or diag $text;
+	is(ask($packets, "hello\n"), "t1: hello\n", 'goes on');
+	is(scalar(grep { $_->{service} eq 'down' && $_->{transport} eq 'udp' } @{ $sy->api('GET', '/v1/connections')->{connections} }), 1, 'as the same');
+	($ok, $text) = $sy->reload($conf =~ s/^virtual-service down.*\n//mr =~ s/^pool s.*\n//mr);
+	ok($ok, 'its service is removed') or diag $text;
+	Steelyard::wait_for('it to be gone', sub { !grep { $_->{service} eq 'down' } @{ $sy->api('GET', '/v1/connections')->{connections} } });
+	($ok, $text) = $sy->reload($conf);
+	ok($ok, 'and comes back') or diag $text;
+	$port{down} = $udp{down} = $sy->port('down');
 	($ok, $text) = $sy->reload($conf =~ s/^virtual-service down.*\n//mr =~ s/listen 127.0.0.1:0\/udp; protocol reach; pool u/protocol reach { plain on; } pool u/r);
 	ok(!$ok, 'streams only, and a server that speaks in datagrams: refused');
 	like($text, qr/pool u has transport udp, and protocol reach does not carry messages from TCP to UDP/, 'in words');
@@ -240,6 +279,8 @@ subtest 'servers that refuse datagrams' => sub {
 		is(hear($up, qr/\n/), "u1 8 again $_\n", 'another one gets what was said');
 	}
 	cmp_ok($sy->seat('up', 'u0')->{connect_failures}, '>', $failures, 'a refusal is a failed connect');
+	say($up, "peer\n");
+	is(hear($up, qr/\n/), "u1 10 127.0.0.9\n", 'from the address that snat says');
 	my %got;
 	for (1 .. 2) {
 		say($up, "once\n");

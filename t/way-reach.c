@@ -8,7 +8,7 @@
  *	to FLOW TEXT    TEXT is for that client, which hears "out N TEXT"
  *
  * and anything else is a request for a server of the pool, which answers with a message. What has "once"
- * in it is not said to two servers. When an exchange from outside ends, its client hears "gone N". */
+ * in front is not said to two servers, and one with "late" is waited for a second. When an exchange from outside ends, its client hears "gone N". */
 #include "api/protocol.h"
 
 #include <stdio.h>
@@ -21,6 +21,7 @@ struct reach {
 	uint32_t number;          /* of the one that is answered */
 	uint8_t then;             /* 'O': opened, 'F': to be finished, 'E': to be ended, 'A': asked */
 	bool ended;               /* its client was told */
+	bool late;
 	uint8_t flow[SY_FLOW_MOST];
 	char words[WORDS];
 };
@@ -166,7 +167,7 @@ reach_request(struct sy_session *session, struct sy_span in, bool eof)
 	size_t len = in.len;
 
 	if (reach->then == 'A' || (!eof && !reach->then))
-		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = 0 };
+		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = !reach->then ? 0 : reach->late ? 1000 : 20000 };
 	if (len == 0)
 		return (struct sy_verdict){ .what = SY_CLOSE, .reason = "nothing was asked" };
 	text = reach_is(in, "to ") ? memchr(in.at + 3, ' ', len - 3) : NULL;
@@ -181,6 +182,7 @@ reach_request(struct sy_session *session, struct sy_span in, bool eof)
 	}
 	reach->then = 'A';
 	text = text ? text + 1 : in.at;
+	reach->late = memcmp(text, "late", 4) == 0;
 	return (struct sy_verdict){ .what = SY_EMIT, .to = SY_SERVER, .n = len,
 	                            .bytes = sy_span(text, (size_t)(in.at + len - text)) };
 }
@@ -197,7 +199,7 @@ reach_response(struct sy_session *session, struct sy_span in)
 		return (struct sy_verdict){ .what = SY_END };
 	}
 	if (message.len == 0 || reach->then != 'A')
-		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = 20000 };
+		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = reach->late ? 1000 : 20000 };
 	if (reach_is(message, "more")) /* it is not the last one */
 		return (struct sy_verdict){ .what = SY_EMIT, .to = SY_CLIENT, .n = message.len, .bytes = message };
 	reach->then = 'D';

@@ -90,8 +90,10 @@ struct sy_verdict {
 	uint32_t exchange;        /* ROUTE, PASS, EMIT, END, OPEN, FINISH: which one; OPEN and ROUTE: less
 	                           * than SY_FROM_OUTSIDE */
 	uint64_t n;               /* PASS, DROP, EMIT: bytes of the input */
-	uint64_t deadline_ms;     /* NEED: give up after so long without completing; PASS: after so long
-	                           * without the n bytes; 0: idle timeout only */
+	uint64_t deadline_ms;     /* NEED: give up after so long without completing; of the client of a stream
+	                           * that has said all (eof, nothing left): without a word of the server that
+	                           * is waited for; PASS: after so long without the n bytes; 0: idle timeout
+	                           * only */
 	struct sy_span bytes;     /* EMIT, CLOSE, LEARN: borrowed from the session's memory, or from `in` */
 	const char *reason;       /* CLOSE: words for the operator, a constant string */
 	bool spent;               /* END */

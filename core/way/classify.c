@@ -28,16 +28,10 @@ classify_aside(struct conn *conn)
 static bool
 classify_late(struct conn *conn, bool first)
 {
-	uint64_t now_ms = conn->way->child->now_ms, idle_ms = relay_idle_ms(conn);
-
 	conn->timed = false;
-	/* What the first datagram began is looked at elsewhere. */
-	first = first && !conn->datagrams;
-	if (conn->datagrams && conn->talk->session.until_ms > now_ms)
+	if (conn->talk->n_strands > 0)
 		return false;
-	if (conn->talk->n_strands > 0 || (!first && !idle_ms))
-		return false;
-	if (first || now_ms >= conn->last_ms + idle_ms)
+	if (first || relay_is_idle(conn))
 		return true;
 	relay_rest(conn);
 	return false;
@@ -47,14 +41,16 @@ enum step
 classify_step(struct conn *conn)
 {
 	struct service_run *run = service_run(conn);
-	bool first = !conn->server_addr.family && !(conn->talk && conn->talk->opened);
+	/* What a datagram has begun is seen in way/post.c. */
+	bool first = !conn->server_addr.family && !conn->datagrams &&
+	             !(conn->talk && conn->talk->opened);
 	enum step next;
 
 	if (conn->tunnel)
 		return STEP_PICK;
 	if (conn->timed && classify_late(conn, first)) {
 		conn->reset = true;
-		return way_close(conn, first && !conn->datagrams ? REASON_GREET_TIMEOUT : REASON_IDLE);
+		return way_close(conn, first ? REASON_GREET_TIMEOUT : REASON_IDLE);
 	}
 	if (side_pending(&conn->client) && conn->client.ready & EV_WRITE &&
 	    side_flush(conn->way, &conn->client) < 0)

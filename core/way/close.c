@@ -86,6 +86,7 @@ close_step(struct conn *conn)
 		reach_forget(conn);
 		post_forget(conn);
 		strand_leave(&conn->client);
+		strand_leave(&conn->server);
 		strand_forget_all(conn);
 	}
 	if (close_part(conn) == WAIT) {

@@ -17,6 +17,16 @@ relay_idle_ms(const struct conn *conn)
 	                       : conn->service->settings.idle_timeout.ms;
 }
 
+bool
+relay_is_idle(const struct conn *conn)
+{
+	uint64_t idle_ms = relay_idle_ms(conn), now_ms = conn->way->child->now_ms;
+
+	if (!idle_ms || now_ms < conn->last_ms + idle_ms)
+		return false;
+	return !conn->datagrams || conn->talk->session.until_ms <= now_ms;
+}
+
 /* The idle timeout is not started anew with each byte: when it comes up, it is armed for what is
  * left. Of the queues for 1, 1/2, 1/4 ... of it the longest that is not too long is taken, so that
  * arming never has to look for its place; the shortest gets the exact time. */
@@ -47,14 +57,12 @@ relay_rest(struct conn *conn)
 static enum step
 relay_timed(struct conn *conn)
 {
-	uint64_t idle_ms = relay_idle_ms(conn);
-
 	conn->timed = false;
 	if (!conn->settled) {
 		conn->settled = true;
 		socket_keepalive(conn->server.io.fd);
 	}
-	if (idle_ms && conn->way->child->now_ms >= conn->last_ms + idle_ms) {
+	if (relay_is_idle(conn)) {
 		conn->reset = true;
 		return way_close(conn, REASON_IDLE);
 	}

@@ -140,6 +140,18 @@ talk_drops(struct conn *conn, struct side *side, struct sy_span in)
 	return true;
 }
 
+/* An exchange of OPEN whose client has said all waits for its server, and the module says how long. */
+static void
+talk_expect_answer(struct conn *conn, const struct side *side, const struct sy_verdict *verdict,
+                   struct sy_span in)
+{
+	struct talk *talk = conn->talk;
+
+	if (side == &conn->client && talk->session.stream && talk->routed && in.len == 0 &&
+	    verdict->deadline_ms && !timer_armed(&talk->deadline[SY_SERVER]))
+		talk_expect(talk, SY_SERVER, verdict->deadline_ms);
+}
+
 static enum step
 talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict,
           struct sy_span in)
@@ -151,8 +163,10 @@ talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 	talk->seen[which] = in.len;
 	if (talk_drops(conn, side, in))
 		in.len = 0;
-	if (side->eof)
+	if (side->eof) {
+		talk_expect_answer(conn, side, verdict, in);
 		return talk_cut(conn, side, in);
+	}
 	/* What a client says ahead of its turn may fill the window; it is looked at again later. */
 	if (in.len >= talk_window(conn) && !side->datagram && (side == &conn->server || !talk->routed)) {
 		conn->from_server = side == &conn->server;

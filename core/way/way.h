@@ -328,6 +328,8 @@ void accept_handshakes(struct way *way);
 void relay_rest(struct conn *conn);
 /* How long that is; 0: there is none. */
 uint64_t relay_idle_ms(const struct conn *conn);
+/* It is over. */
+bool relay_is_idle(const struct conn *conn);
 
 /* pick.c: by the operator's word or its own, the server wants no more than what it has. */
 bool pick_drains(struct board *board, const struct seat *seat);
