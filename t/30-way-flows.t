@@ -205,7 +205,7 @@ subtest 'strangers' => sub {
 	socket(my $sock, Socket::AF_UNIX, Socket::SOCK_STREAM, 0) or die;
 	connect($sock, pack 'S a*', Socket::AF_UNIX, "\0$hop") or die "$hop: $!";
 	syswrite $sock, pack('Q<', 0x53594c4853504f31) . pack 'H*', $to->{name};
-	is(hear($sock, qr/./s), '<end>', 'who is no worker gets no answer');
+	like(hear($sock, qr/./s), qr/^<(?:end|reset)>\z/, 'who is no worker gets no answer');
 	is(name_of($to->{sock}), $to->{name}, 'and reaches nobody');
 };
 
@@ -386,6 +386,29 @@ subtest 'a worker that hangs, and one that dies' => sub {
 	say($server->{sock}, "to $new[0]{name} hello\n");
 	like(hear($new[0]{sock}, qr/\n/), qr/^out \d+ hello/, 'its successor is reached');
 	Steelyard::wait_for('no drift', sub { $sy->api('GET', '/v1/status')->{active} < 1000 });
+};
+
+subtest 'an upgrade in place' => sub {
+	my $to = client();
+	my $asks = client_in(worker_of($to->{name}), 1);
+	say($asks->{sock}, "to $to->{name} before\n");
+	my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+) before/;
+	$sy->write_conf($conf);
+	kill 'USR2', $sy->{pid};
+	$sy->wait_log(qr/upgraded: version/);
+	my $new = Steelyard::wait_for('a client of a new worker', sub {
+		my $client = client();
+		!$of{ worker_of($client->{name}) } && $client;
+	});
+	say($to->{sock}, "answer $n after\n");
+	is(hear($asks->{sock}, qr/\n/), "after\n", 'what is under way is answered');
+	for ([$new, $to, 'from new to old'], [$asks, $new, 'from old to new']) {
+		my ($from, $at, $words) = @$_;
+		say($from->{sock}, "to $at->{name} hello\n");
+		($n) = hear($at->{sock}, qr/\n/) =~ /^out (\d+) hello/;
+		say($at->{sock}, "answer $n $words\n");
+		is(hear($from->{sock}, qr/\n/), "$words\n", $words);
+	}
 };
 
 close $_->{sock} for @clients;
