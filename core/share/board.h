@@ -27,7 +27,7 @@
 
 enum {
 	BOARD_WORKERS = 64,
-	BOARD_REASONS = 48,       /* at least the number of close reasons */
+	BOARD_REASONS = 64,       /* at least the number of close reasons */
 	BOARD_SOURCES = 32768,    /* slots for each process's table of clients, see share/source.h */
 	BOARD_WORDS = 160,        /* a reason, NUL included */
 };

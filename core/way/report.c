@@ -368,6 +368,7 @@ report_conn(const struct conn *conn)
 {
 	struct report report = {
 		.conn = conn, .session = conn->talk ? &conn->talk->session : NULL,
+		.what = conn->datagrams ? REPORT_FLOW : REPORT_CONNECTION,
 		.ms = report_age_ms(conn, conn->accepted_ms), .up = conn->client.bytes,
 		.down = conn->server.bytes,
 	};
