@@ -24,6 +24,13 @@ struct sy_facts {
 	struct sy_span flow;    /* not a server, but the client connection of this name (sy_session.flow of another
 	                         * session); len 0: a server */
 	bool secure;            /* the client's connection is TLS, terminated here */
+	/* What an earlier message has settled: the server with this address is taken, if it is there for
+	 * clients that it knows, and whatever persistence says; port 0: the first one of the address that is.
+	 * Family SY_NO_ADDR: any server. */
+	struct sy_addr server;
+	/* Servers that are not taken again: they did not want the exchange. The module's own memory. */
+	const struct sy_addr *avoid;
+	uint32_t n_avoid;
 	uint32_t pool;          /* which pool serves it, by a struct sy_pool of the module's rows; 0: the service's own */
 };
 

@@ -94,6 +94,8 @@ struct sy_verdict {
 	                           * that has said all (eof, nothing left): without a word of the server that
 	                           * is waited for; PASS: after so long without the n bytes; 0: idle timeout
 	                           * only */
+	uint64_t look_ms;         /* NEED, instead of deadline_ms: ask again after so long, whether anything
+	                           * has come or not; with an exchange of OPEN: ask for the client */
 	struct sy_span bytes;     /* EMIT, CLOSE, LEARN: borrowed from the session's memory, or from `in` */
 	const char *reason;       /* CLOSE: words for the operator, a constant string */
 	bool spent;               /* END */

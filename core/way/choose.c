@@ -254,11 +254,25 @@ lineup_shares(struct lineup *lineup, uint64_t now_ms)
 
 /* The choice. */
 
+/* Do its address and port mean this server? */
 static bool
-choose_tried(const struct choose_ask *ask, const struct server *server)
+choose_is_at(const struct choose_ask *ask, const struct seat *seat, const struct sy_addr *addr)
+{
+	uint16_t port = target_port(ask->lineup->target, seat->server, ask->facts->service.port);
+
+	return seat->server->addr.family == addr->family &&
+	       memcmp(seat->server->addr.ip, addr->ip, sizeof(addr->ip)) == 0 &&
+	       (!addr->port || addr->port == port);
+}
+
+static bool
+choose_tried(const struct choose_ask *ask, const struct seat *seat)
 {
 	for (uint32_t i = 0; i < ask->n_tried; i++)
-		if (ask->tried[i] == server->cell)
+		if (ask->tried[i] == seat->server->cell)
+			return true;
+	for (uint32_t i = 0; i < ask->facts->n_avoid; i++)
+		if (choose_is_at(ask, seat, &ask->facts->avoid[i]))
 			return true;
 	return false;
 }
@@ -273,15 +287,15 @@ choose_full(const struct choose_ask *ask, const struct server *server)
 static void
 choose_mark_busy(const struct choose_ask *ask, struct lineup *lineup)
 {
-	bool mark = ask->n_tried > 0 || lineup->limited;
+	bool mark = ask->n_tried > 0 || ask->facts->n_avoid > 0 || lineup->limited;
 
 	if (!mark && !lineup->marked)
 		return;
 	for (uint32_t i = 0; i < lineup->set.n; i++) {
-		const struct server *server = lineup->target->seats[lineup->seat_of[i]].server;
+		const struct seat *seat = &lineup->target->seats[lineup->seat_of[i]];
 
-		lineup->set.server[i].busy = mark && (choose_tried(ask, server) ||
-		                                      choose_full(ask, server));
+		lineup->set.server[i].busy = mark && (choose_tried(ask, seat) ||
+		                                      choose_full(ask, seat->server));
 	}
 	lineup->marked = mark;
 }
@@ -328,8 +342,23 @@ choose_draw(const struct choose_ask *ask, const struct sy_key *key, uint32_t wan
 static bool
 choose_known(const struct choose_ask *ask, const struct seat *seat)
 {
-	return choose_keeps(ask->board, seat) && !choose_tried(ask, seat->server) &&
+	return choose_keeps(ask->board, seat) && !choose_tried(ask, seat) &&
 	       !choose_full(ask, seat->server);
+}
+
+/* What the protocol knows of the exchange. */
+static const struct seat *
+choose_settled(const struct choose_ask *ask)
+{
+	const struct target *target = ask->lineup->target;
+
+	if (ask->facts->server.family == SY_NO_ADDR)
+		return NULL;
+	for (uint32_t i = 0; i < target->pool->n_servers; i++)
+		if (choose_is_at(ask, &target->seats[i], &ask->facts->server) &&
+		    choose_known(ask, &target->seats[i]))
+			return &target->seats[i];
+	return NULL;
 }
 
 static const struct seat *
@@ -428,12 +457,14 @@ choose_from(const struct choose_ask *ask, struct choice *out)
 	}
 	out->target = lineup->target;
 	out->why = BECAUSE_PERSISTENCE;
-	out->seat = choose_named(ask, out);
+	out->seat = choose_settled(ask);
+	if (!out->seat)
+		out->seat = choose_named(ask, out);
 	if (!out->seat)
 		out->seat = choose_remembered(ask, out);
 	if (out->seat)
 		return;
-	out->why = ask->n_tried ? BECAUSE_RETRY : BECAUSE_SCHEDULER;
+	out->why = ask->n_tried || ask->facts->n_avoid ? BECAUSE_RETRY : BECAUSE_SCHEDULER;
 	out->seat = choose_scheduled(ask, lineup, out);
 }
 
@@ -455,7 +486,7 @@ choose_note(const struct choose_ask *ask, struct lineup *lineup, uint32_t i,
 	while (at < lineup->set.n && lineup->seat_of[at] != i)
 		at++;
 	note->offered = at < lineup->set.n;
-	if (choose_tried(ask, seat->server))
+	if (choose_tried(ask, seat))
 		snprintf(note->words, sizeof(note->words), "tried already");
 	else if (choose_full(ask, seat->server))
 		snprintf(note->words, sizeof(note->words), "has max-connections (%u) open",

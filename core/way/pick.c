@@ -139,6 +139,9 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 	};
 
 	choose(&ask, out);
+	/* Who is known takes nobody's turn: else every second of a client's requests would have the odd ones. */
+	if (out->why == BECAUSE_SCHEDULER || out->why == BECAUSE_SORRY)
+		service_run(conn)->sequence++;
 	conn->store = out->store;
 	if (out->store)
 		conn->key = out->key;
@@ -206,7 +209,7 @@ pick_step(struct conn *conn)
 	/* A new exchange, not another attempt. */
 	if (conn->n_tried == 0) {
 		tally_add(run->tally->total, 1);
-		conn->sequence = run->sequence++;
+		conn->sequence = run->sequence;
 		if (conn->talk)
 			conn->talk->began_ms = conn->way->child->now_ms;
 	}

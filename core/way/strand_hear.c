@@ -37,6 +37,8 @@ strand_obey(struct strand *strand, const struct sy_verdict *verdict, struct sy_s
 	case SY_NEED:
 		strand->needs = true;
 		strand->seen = in.len;
+		if (verdict->look_ms)
+			talk_look(parent->talk, SY_CLIENT, verdict->look_ms);
 		return WAIT;
 	case SY_DROP:
 	case SY_EMIT:

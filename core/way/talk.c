@@ -31,6 +31,11 @@ talk_late(struct talk *talk, enum sy_side side)
 {
 	struct conn *conn = talk->conn;
 
+	if (talk->looks[side]) {
+		talk->again[side] = true;
+		way_drive(conn);
+		return;
+	}
 	if (talk->held[side]) {
 		talk_expect(talk, side, talk->patience_ms[side]);
 		talk->held[side] = talk_blocked(conn);
@@ -60,9 +65,18 @@ talk_expect(struct talk *talk, unsigned which, uint64_t ms)
 	struct child *child = talk->conn->way->child;
 
 	talk->patience_ms[which] = ms;
-	talk->held[which] = false;
+	talk->looks[which] = talk->held[which] = false;
 	timeq_arm(timeq_get(child->timeouts, ms, which ? talk_server_late : talk_client_late),
 	          &talk->deadline[which], child->now_ms);
+}
+
+void
+talk_look(struct talk *talk, enum sy_side side, uint64_t ms)
+{
+	if (!talk->looks[side] && timer_armed(&talk->deadline[side]))
+		return;
+	talk_expect(talk, side, ms);
+	talk->looks[side] = true;
 }
 
 size_t
@@ -111,8 +125,8 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 		return way_close(conn, REASON_PROTOCOL_CUT);
 	}
 	if (!talk->routed)
-		return way_close(conn, conn->server_addr.family ? REASON_CLIENT_DONE
-		                                                : REASON_CLIENT_EARLY);
+		return way_close(conn, conn->server_addr.family || talk->opened ? REASON_CLIENT_DONE
+		                                                                : REASON_CLIENT_EARLY);
 	/* The client may still want to hear the rest. A server that others will use is not told. */
 	if (!service_run(conn)->shares && side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
 		side_end(&conn->server);
@@ -161,6 +175,11 @@ talk_need(struct conn *conn, struct side *side, const struct sy_verdict *verdict
 
 	talk->needs[which] = true;
 	talk->seen[which] = in.len;
+	if (talk->looks[which])
+		timer_stop(&talk->deadline[which]);
+	talk->looks[which] = false;
+	if (verdict->look_ms)
+		talk_look(talk, which ? SY_SERVER : SY_CLIENT, verdict->look_ms);
 	if (talk_drops(conn, side, in))
 		in.len = 0;
 	if (side->eof) {

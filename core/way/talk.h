@@ -22,6 +22,7 @@ struct talk {
 	uint64_t until_told;      /* forecast.h */
 	struct timer_entry deadline[2]; /* by enum sy_side: the module's own, for what it has begun */
 	uint64_t patience_ms[2];  /* how long they are */
+	bool looks[2];            /* it is only a reason to ask it again */
 	bool held[2];             /* since then we have not read it for a while: it could not be in time */
 	struct talk_names *names; /* what the facts say of TLS */
 	struct chunk *mark;       /* session.mark */
@@ -103,6 +104,8 @@ size_t talk_window(const struct conn *conn);
 void talk_lose(struct conn *conn);
 /* More of this side could be looked at. */
 bool talk_has_room(const struct conn *conn, const struct side *side);
+/* The module is asked again for this side after so long, unless something must be complete before. */
+void talk_look(struct talk *talk, enum sy_side side, uint64_t ms);
 /* One call into data(). */
 struct sy_verdict talk_ask(struct conn *conn, enum sy_side side, uint32_t exchange, struct sy_span in,
                            bool eof);
