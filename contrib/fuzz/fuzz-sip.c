@@ -1,7 +1,8 @@
 /* SIP messages: whatever comes, the reader says more, done or wrong, looks at nothing behind the input,
  * and keeps its promises: a byte more never takes a judgement back, a head is not done a byte earlier,
  * bytes one by one are read as in one piece, and nothing that reads the fields runs off them. What is
- * put down in the book is found there, and all of it can be taken out again. */
+ * put down in the book is found there, and all of it can be taken out again. What mode proxy makes of a good
+ * message is a good one, as long as it says, with the same body and what was changed in it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,8 @@
 #include "contrib/fuzz/fuzz.h"
 #include "modules/protocol/sip/book.h"
 #include "modules/protocol/sip/reply.h"
+#include "modules/protocol/sip/rewrite.h"
+#include "modules/protocol/sip/routing.h"
 #include "modules/protocol/sip/value.h"
 
 const char *const fuzz_seeds[] = {
@@ -23,6 +26,11 @@ const char *const fuzz_seeds[] = {
 	"CSeq: 2 REGISTER\r\nm: <sip:a@h>;expires=60\r\nl: 0\r\n\r\n",
 	"BYE tel:+123;x SIP/2.0\r\nv: SIP/2.0/TCP h;branch=y\r\nf: sip:a@b;tag=1\r\nt: sip:a@b;tag=3\r\ni: 1\r\n"
 	"CSeq: 3 BYE\r\nl: 0\r\n\r\n\r\n\r\n",
+	"INVITE sip:b@example.com SIP/2.0\r\nRoute: <sip:192.0.2.1;lr>, \"x, y\" <sip:p@q,r;lr>\r\n"
+	"Route: <sip:[2001:db8::1];lr>\r\nVia: SIP/2.0/UDP h;rport;branch=z9hG4bK1;received=1.1.1.1,\r\n SIP/2.0/TCP g\r\n"
+	"f: sip:a@b;tag=1\r\nt: sip:a@b\r\ni: 1\r\nCSeq: 2 INVITE\r\nMax-Forwards: 0\r\nl: 2\r\n\r\nab",
+	"SIP/2.0 200 OK\r\nv: SIP/2.0/TCP us;branch=z9hG4bKAaBb_- , SIP/2.0/TCP h;branch=z9hG4bK1\r\n"
+	"f: <sip:a@b>;tag=1\r\nt: <sip:a@b>;tag=2\r\ni: 1\r\nCSeq: 2 INVITE\r\n\r\n",
 	NULL
 };
 
@@ -41,6 +49,85 @@ fuzz_read(struct sip_scan *scan, const uint8_t *at, size_t len, struct sip_messa
 	must(got != SIP_WRONG || out->problem);
 	must((got != SIP_MESSAGE && got != SIP_BLANK) || (out->len > 0 && out->len <= len));
 	return got;
+}
+
+static unsigned
+fuzz_values(const struct sip_message *message, const char *name, char compact)
+{
+	struct sy_span rest = message->head, list, value;
+	unsigned n = 0;
+
+	(void)sip_line(&rest);
+	for (struct sy_span line = sip_line(&rest); line.len; line = sip_line(&rest))
+		if (sip_field_is(line, name, compact, &list))
+			while (sip_next_value(&list, &value))
+				n++;
+	return n;
+}
+
+static void
+fuzz_rewritten(const struct sip_message *message, const struct rewrite *how, struct sip_message *out)
+{
+	size_t most = rewrite_most(message, how), len;
+	uint8_t *bytes = malloc(most), *exact;
+
+	must(bytes);
+	len = rewrite(message, how, bytes, most);
+	must(len > 0 && len <= most);
+	exact = malloc(len);
+	must(exact && rewrite(message, how, exact, len) == len && memcmp(bytes, exact, len) == 0);
+	must(rewrite(message, how, exact, len - 1) == 0);
+	memcpy(exact, bytes, len);
+	free(bytes);
+	/* Limits of lines and heads aside, it is as good as before. */
+	if (len + message->body < 16000) {
+		struct sip_scan scan = { 0 };
+
+		must(sip_read(&scan, sy_span(exact, len), UINT32_MAX, out) == SIP_MESSAGE);
+		must(out->len == len && out->body == message->body && out->cseq == message->cseq);
+		must(out->call_id.len == message->call_id.len && out->to_tag.len == message->to_tag.len);
+		if (!how->pops_via)
+			must(fuzz_values(out, "via", 'v') == fuzz_values(message, "via", 'v') + 1);
+		must(fuzz_values(out, "route", 0) + how->routes == fuzz_values(message, "route", 0));
+	}
+	free(exact);
+}
+
+static void
+fuzz_proxy(const struct sip_message *message)
+{
+	static const char secret[32] = "0123456789abcdef0123456789abcdef";
+	struct routing_self self = {
+		.key = token_key(sy_span(secret, 32), sy_span("", 0)), .address = "192.0.2.1", .port = 5060,
+		.advertised = "[2001:db8::1]:5061",
+	};
+	struct routing routing = { .own = 0 };
+	struct sip_message out;
+	struct rewrite how = { .length = true };
+
+	if (!message->request) {
+		struct sip_message before = *message;
+		struct token token;
+
+		must(!routing_branch(message, &self.key, &token));
+		(void)routing_asked(message, &self.key);
+		/* One that has more Vias than ours, as all have that we are given. */
+		how.fields = sy_span_text("Via: SIP/2.0/TCP us;branch=z9hG4bK1\r\n");
+		fuzz_rewritten(&before, &how, &out);
+		return;
+	}
+	routing_read(message, &self, &routing);
+	must(!routing.told && !routing.loops && !routing.strict);
+	(void)routing_dialog(message, &self.key);
+	must(routing_transaction(message, &self.key) == routing_transaction(message, &self.key));
+	how.fields = sy_span_text("Via: SIP/2.0/TCP us;branch=z9hG4bK1\r\nRecord-Route: <sip:us;lr>\r\n");
+	how.from = sy_span_text("192.0.2.2");
+	how.from_port = 4711;
+	how.forwards = true;
+	how.routes = routing.own;
+	fuzz_rewritten(message, &how, &out);
+	if (message->len + message->body < 15000)
+		must(out.max_forwards == 70 || out.max_forwards <= message->max_forwards);
 }
 
 static void
@@ -62,6 +149,7 @@ fuzz_fields(const struct sip_message *message)
 		must(answer.status == 503 && answer.to_tag.len && answer.cseq == message->cseq);
 	}
 	free(reply);
+	fuzz_proxy(message);
 }
 
 static void

@@ -147,12 +147,14 @@ book_put(struct book *book, const struct book_entry *entry)
 static bool
 book_grow(struct book *book)
 {
-	struct book bigger = { .size = book->size ? book->size * 2 : 8, .sweep_ms = book->sweep_ms };
+	struct book bigger = *book;
 
 	if (book->used * 2 < book->size)
 		return true;
 	if (book->used >= BOOK_MOST)
 		return false;
+	bigger.used = 0;
+	bigger.size = book->size ? book->size * 2 : 8;
 	bigger.entries = calloc(bigger.size, sizeof(bigger.entries[0]));
 	if (!bigger.entries)
 		return false;
@@ -171,6 +173,12 @@ book_gauge(struct sy_session *session, uint8_t kind)
 	                     : kind == BOOK_DIALOG ? GAUGE_DIALOGS : GAUGE_TRANSACTIONS];
 }
 
+static bool
+book_is_quiet(const struct book *book, uint8_t kind)
+{
+	return book->part == BOOK_STATE && (kind == BOOK_REQUEST || kind == BOOK_ASKED);
+}
+
 /* The entry, a new one if there was none; NULL: there is no room. */
 static struct book_entry *
 book_add(struct book *book, struct sy_session *session, enum book_kind kind, uint64_t key,
@@ -186,7 +194,7 @@ book_add(struct book *book, struct sy_session *session, enum book_kind kind, uin
 		if (!book_grow(book))
 			return NULL;
 		book_put(book, &fresh);
-		++*book_gauge(session, kind);
+		*book_gauge(session, kind) += !book_is_quiet(book, kind);
 		entry = book_find(book, kind, key);
 	}
 	entry->due_ms = session->now_ms + life_ms;
@@ -199,7 +207,7 @@ book_remove(struct book *book, struct sy_session *session, struct book_entry *en
 {
 	uint32_t mask = book->size - 1, hole = (uint32_t)(entry - book->entries);
 
-	--*book_gauge(session, entry->kind);
+	*book_gauge(session, entry->kind) -= !book_is_quiet(book, entry->kind);
 	for (uint32_t i = (hole + 1) & mask; book->entries[i].kind != BOOK_FREE; i = (i + 1) & mask) {
 		uint32_t home = book_home(book, book->entries[i].key, book->entries[i].kind);
 
@@ -234,20 +242,13 @@ book_sweep(struct book *book, struct sy_session *session)
 			i++;
 			continue;
 		}
-		if (entry->kind == BOOK_REQUEST)
+		if (entry->kind == BOOK_REQUEST && !book_is_quiet(book, BOOK_REQUEST))
 			sy_count(session, COUNT_UNANSWERED, 1);
 		book_remove(book, session, entry); /* another one may stand here now */
 	}
 }
 
 /* ---- messages ---- */
-
-static bool
-book_method(const struct sip_message *message, const char *method)
-{
-	return message->method.len == strlen(method) &&
-	       memcmp(message->method.at, method, message->method.len) == 0;
-}
 
 static const struct {
 	const char *method;
@@ -282,7 +283,7 @@ book_count(struct sy_session *session, enum sy_side side, const struct sip_messa
 			sy_count(session, class == 2 ? COUNT_CLIENT_2XX : COUNT_CLIENT_FAILURES, 1);
 		return;
 	}
-	while (i < sizeof(methods) / sizeof(methods[0]) && !book_method(message, methods[i].method))
+	while (i < sizeof(methods) / sizeof(methods[0]) && !sip_method_is(message, methods[i].method))
 		i++;
 	if (i == sizeof(methods) / sizeof(methods[0]))
 		sy_count(session, side == SY_CLIENT ? COUNT_OTHER : COUNT_SERVER_OTHER, 1);
@@ -308,13 +309,13 @@ book_request(struct book *book, struct sy_session *session, enum sy_side side,
              const struct sip_message *message)
 {
 	struct book_entry *entry;
-	bool invite = book_method(message, "INVITE");
+	bool invite = sip_method_is(message, "INVITE");
 
-	if (book_method(message, "ACK") || book_method(message, "BENOTIFY"))
+	if (sip_method_is(message, "ACK") || sip_method_is(message, "BENOTIFY"))
 		return;   /* nobody answers them */
 	entry = book_add(book, session, side == SY_CLIENT ? BOOK_REQUEST : BOOK_ASKED,
 	                 book_transaction(message), invite ? BOOK_RINGING_MS : BOOK_REQUEST_MS);
-	if (entry && book_method(message, "REGISTER"))
+	if (entry && sip_method_is(message, "REGISTER"))
 		entry->leaves = book_expires(message) == 0;
 }
 
@@ -326,14 +327,14 @@ book_outcome(struct book *book, struct sy_session *session, bool leaves,
 	bool success = message->status >= 200 && message->status < 300;
 	struct book_entry *entry = NULL;
 
-	if (book_method(message, "INVITE") && success && message->to_tag.len)
+	if (sip_method_is(message, "INVITE") && success && message->to_tag.len)
 		book_add(book, session, BOOK_DIALOG, book_dialog(message), BOOK_DIALOG_MS);
-	else if (book_method(message, "BYE") &&
+	else if (sip_method_is(message, "BYE") &&
 	         (success || message->status == 408 || message->status == 481))
 		entry = book_find(book, BOOK_DIALOG, book_dialog(message));
-	else if (book_method(message, "REGISTER") && success && leaves)
+	else if (sip_method_is(message, "REGISTER") && success && leaves)
 		entry = book_find(book, BOOK_REGISTRATION, book_user(message));
-	else if (book_method(message, "REGISTER") && success && message->contact.len)
+	else if (sip_method_is(message, "REGISTER") && success && message->contact.len)
 		book_add(book, session, BOOK_REGISTRATION, book_user(message),
 		         book_expires(message) * 1000);
 	if (entry)
@@ -348,7 +349,7 @@ book_answer(struct book *book, struct sy_session *session, enum sy_side side,
 	                                     book_transaction(message));
 	bool final = message->status >= 200, leaves = entry && entry->leaves;
 
-	if (entry && side == SY_SERVER) {
+	if (entry && side == SY_SERVER && book->part != BOOK_STATE) {
 		uint32_t ms = (uint32_t)session->now_ms - entry->began_ms;
 
 		if (!entry->answered) {
@@ -365,7 +366,7 @@ book_answer(struct book *book, struct sy_session *session, enum sy_side side,
 		book_remove(book, session, entry);
 	else if (entry)
 		entry->due_ms = session->now_ms + BOOK_RINGING_MS;
-	if (final)
+	if (final && book->part != BOOK_TRAFFIC)
 		book_outcome(book, session, leaves, message);
 }
 
@@ -374,9 +375,22 @@ book_message(struct book *book, struct sy_session *session, enum sy_side side,
              const struct sip_message *message)
 {
 	book_sweep(book, session);
-	book_count(session, side, message);
+	if (book->part != BOOK_STATE)
+		book_count(session, side, message);
 	if (message->request)
 		book_request(book, session, side, message);
 	else
 		book_answer(book, session, side, message);
+}
+
+uint64_t
+book_lasts_ms(const struct sy_session *session, const struct sip_message *message)
+{
+	uint64_t registered_ms = 0, call_ms = session->gauge[GAUGE_DIALOGS] > 0 ? BOOK_QUIET_MS : 0;
+
+	if (!message->request && message->status / 100 == 2 && sip_method_is(message, "REGISTER"))
+		registered_ms = book_expires(message) * 1000;
+	if (registered_ms > BOOK_DIALOG_MS)
+		registered_ms = BOOK_DIALOG_MS;
+	return registered_ms > call_ms ? registered_ms : call_ms;
 }

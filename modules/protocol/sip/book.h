@@ -14,6 +14,7 @@ enum {
 	BOOK_MOST = 8192,            /* entries; more are not remembered */
 	BOOK_REQUEST_MS = 32000,     /* Timers B and F: 64 times T1 (RFC 3261 17.1) */
 	BOOK_RINGING_MS = 200000,    /* an INVITE, after each provisional answer: more than Timer C (16.6) */
+	BOOK_QUIET_MS = 35 * 60 * 1000, /* within a call: session timers ask every 30 min (RFC 4028) */
 	BOOK_DIALOG_MS = 12 * 3600 * 1000,
 	BOOK_EXPIRES_S = 3600,       /* of a registration that does not say */
 	BOOK_SWEEP_MS = 5000,
@@ -36,15 +37,22 @@ extern const struct sy_figure book_gauges[], book_counters[];
 
 struct book_entry;
 
+/* Mode proxy keeps two books: each request has a session of its own, which counts, and the client's own
+ * knows of registrations and dialogs. */
+enum book_part { BOOK_ALL, BOOK_TRAFFIC, BOOK_STATE };
+
 struct book {
 	struct book_entry *entries;  /* NULL: none */
 	uint32_t size, used;
+	uint8_t part;                /* enum book_part */
 	uint64_t sweep_ms;           /* when what is too old is looked for again */
 };
 
 /* A message from one side: counts it, and sets the session's gauges. */
 void book_message(struct book *book, struct sy_session *session, enum sy_side side,
                   const struct sip_message *message);
+/* For how long the message makes others want to reach the client: a registration, a call. */
+uint64_t book_lasts_ms(const struct sy_session *session, const struct sip_message *message);
 /* Forgets what is too old. Cheap when called often. */
 void book_sweep(struct book *book, struct sy_session *session);
 void book_free(struct book *book);

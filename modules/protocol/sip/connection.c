@@ -174,19 +174,6 @@ sip_connection(struct sy_session *session, enum sy_side side, struct sy_span in)
 /* Calls are quiet for long between answer and BYE; session timers ask every 30 min (RFC 4028). */
 enum { PACKET_DIALOG_MS = 35 * 60 * 1000 };
 
-/* Keep-alives of flows: empty lines, a NUL or two, STUN (RFC 5626 3.5.2). */
-static bool
-packet_is_keepalive(struct sy_span in)
-{
-	size_t i = 0;
-
-	if (in.len >= 20 && (in.at[0] == 0 || in.at[0] == 1))
-		return true;
-	while (i < in.len && i < 8 && (in.at[i] == '\r' || in.at[i] == '\n' || in.at[i] == '\0'))
-		i++;
-	return i == in.len && in.len > 0;
-}
-
 static struct sy_packet_verdict
 packet_passes(struct sy_session *session, enum sy_side side, const struct sip_message *message)
 {
@@ -217,7 +204,7 @@ sip_packet(struct sy_session *session, enum sy_side side, struct sy_span in)
 {
 	struct sip_message message;
 
-	if (packet_is_keepalive(in)) {
+	if (sip_is_keepalive(in)) {
 		if (side == SY_CLIENT)
 			sy_count(session, COUNT_KEEPALIVES, 1);
 		return (struct sy_packet_verdict){ .what = SY_PACKET_PASS };

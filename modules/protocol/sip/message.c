@@ -327,7 +327,8 @@ sip_fields(struct sy_span rest, bool stream, struct sip_message *out)
 		return sip_wrong(out, out->request ? 400 : 0, problem);
 	if (stream && !(seen & 1u << F_LENGTH))
 		return sip_wrong(out, out->request ? 400 : 0, "a message without Content-Length");
-	if (!(seen & 1u << F_LENGTH))
+	out->length = seen >> F_LENGTH & 1;
+	if (!out->length)
 		out->body = UINT64_MAX;
 	return SIP_MESSAGE;
 }
@@ -443,4 +444,23 @@ sip_read_datagram(struct sy_span in, struct sip_message *out)
 		return sip_wrong(out, out->request ? 400 : 0,
 				 "a datagram that ends within a message's body");
 	return SIP_MESSAGE;
+}
+
+bool
+sip_is_keepalive(struct sy_span in)
+{
+	size_t i = 0;
+
+	if (in.len >= 20 && (in.at[0] == 0 || in.at[0] == 1))
+		return true;
+	while (i < in.len && i < 8 && (in.at[i] == '\r' || in.at[i] == '\n' || in.at[i] == '\0'))
+		i++;
+	return i == in.len && in.len > 0;
+}
+
+bool
+sip_method_is(const struct sip_message *message, const char *method)
+{
+	return message->method.len == strlen(method) &&
+	       memcmp(message->method.at, method, message->method.len) == 0;
 }

@@ -54,6 +54,7 @@ struct sip_message {
 	struct sy_span head;      /* from the start line to the empty line, both included */
 	size_t len;               /* of the head; SIP_BLANK: of the CRLFs */
 	uint64_t body;            /* bytes behind the head that belong to the message */
+	bool length;              /* it says how many; a datagram need not */
 
 	/* Values as they stand, folds and all; the first one where there may be several. */
 	struct sy_span via, from, to, call_id, contact, expires, retry_after, compression;
@@ -70,6 +71,11 @@ enum sip_read sip_read(struct sip_scan *scan, struct sy_span in, uint64_t body_m
 enum sip_read sip_read_start(struct sy_span in, struct sip_message *out);
 /* One datagram, which must hold the whole message; what follows the body is ignored (18.3). */
 enum sip_read sip_read_datagram(struct sy_span in, struct sip_message *out);
+
+/* A datagram that keeps a flow open: empty lines, a NUL or two, STUN (RFC 5626 3.5.2). */
+bool sip_is_keepalive(struct sy_span in);
+/* The same method: it minds the case. */
+bool sip_method_is(const struct sip_message *message, const char *method);
 
 /* The next line of a head with its folds, without its end, and moves *rest behind it; len 0 at the
  * empty line. The head was found good before. */

@@ -80,10 +80,17 @@ static const char *
 reply_phrase(unsigned status)
 {
 	switch (status) {
+	case 100: return "Trying";
+	case 200: return "OK";
 	case 400: return "Bad Request";
+	case 403: return "Forbidden";
 	case 408: return "Request Timeout";
 	case 414: return "Request-URI Too Long";
+	case 430: return "Flow Failed";
+	case 482: return "Loop Detected";
+	case 483: return "Too Many Hops";
 	case 501: return "Not Implemented";
+	case 502: return "Bad Gateway";
 	case 503: return "Service Unavailable";
 	case 505: return "Version Not Supported";
 	case 513: return "Message Too Large";

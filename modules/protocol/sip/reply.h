@@ -13,7 +13,7 @@ struct reply {
 /* From the head of a request that has at least Via, From, To, Call-ID and CSeq, well or not; NULL: it
  * lacks one of them, or is an ACK. To be freed. */
 struct reply *reply_make(const struct sip_message *message);
-/* Sets the status, and Retry-After if that is not 0. May be said once. The span lives in the reply. */
+/* Sets the status, and Retry-After if that is not 0. The span lives in the reply, until it says another one. */
 struct sy_span reply_say(struct reply *reply, unsigned status, uint32_t retry_after_s);
 
 #endif

@@ -2,17 +2,21 @@
 
 #include <stdlib.h>
 
+#include "proxy.h"
 #include "value.h"
 
-static const char *const sip_modes[] = { "pass-through", "connection", NULL };
+static const char *const sip_modes[] = { "pass-through", "connection", "proxy", NULL };
 static const char *const sip_expected[] = { "any", "tls", "sip", NULL };
+static const char *const sip_paths[] = { "on", "supported", "off", NULL };
 static const char *const sip_compressions[] = { "refuse", "opaque", NULL };
 
 static const struct sy_row sip_rows[] = {
 	SY_ROW(struct sip_conf, mode, "mode", .words = sip_modes, .preset = "pass-through",
 	       .doc = "How SIP is carried: pass-through leaves TLS between client and server and "
 	              "looks at the first bytes only; connection reads every message of a "
-	              "connection and alters none, with TLS ended by the listener."),
+	              "connection and alters none, with TLS ended by the listener; proxy balances "
+	              "every request for itself, over TCP, TLS and UDP, as a SIP proxy that records "
+	              "its route."),
 	SY_ROW(struct sip_conf, expect, "expect", .words = sip_expected, .preset = "any",
 	       .doc = "What clients must begin with in mode pass-through: a ClientHello (tls), a "
 	              "request in clear (sip), or either of them (any)."),
@@ -25,10 +29,10 @@ static const struct sy_row sip_rows[] = {
 	       .doc = "How long a client or server may take to complete a ClientHello or the "
 	              "head of a message that it has begun."),
 	SY_ROW(struct sip_conf, body_timeout, "body-timeout", .min = 100, .max = SY_HOUR, .preset = "30s",
-	       .doc = "How long the rest of a message may take, in mode connection."),
+	       .doc = "How long the rest of a message may take, in modes connection and proxy."),
 	SY_ROW(struct sip_conf, body_limit, "body-limit", .max = UINT64_C(1) << 30, .preset = "1m",
-	       .doc = "Longest body of a message in mode connection; presence documents have "
-	              "some hundred kilobytes."),
+	       .doc = "Longest body of a message in modes connection and proxy; presence documents "
+	              "have some hundred kilobytes. In mode proxy a message has at most 60000 bytes."),
 	SY_ROW(struct sip_conf, compression, "compression", .words = sip_compressions, .preset = "refuse",
 	       .doc = "Microsoft's compression (NEGOTIATE) in mode connection: refuse answers "
 	              "501, and the client goes on without; opaque lets server and client agree, "
@@ -37,24 +41,66 @@ static const struct sy_row sip_rows[] = {
 	       .doc = "Seconds in Retry-After of our own 503 answers; 0: the field is left out."),
 	SY_ROW(struct sip_conf, keep_dialogs, "keep-dialogs", .preset = "off",
 	       .doc = "A drain waits until no call is set up over the connection, and not only "
-	              "until no request is without answer; mode connection."),
+	              "until no request is without answer; modes connection and proxy."),
+	SY_ROW(struct sip_conf, key, "key",
+	       .doc = "File with at least 16 bytes that prove in mode proxy that a Route or a branch "
+	              "is ours. Machines that stand in for each other have the same one; without it "
+	              "each start makes its own, and calls that are set up then lose their way."),
+	SY_ROW(struct sip_conf, client_side, "client-side",
+	       .doc = "What clients know this service by, in mode proxy: a name or an address, with "
+	              "a port or without; without it, the address that the client connected to."),
+	SY_ROW(struct sip_conf, server_side, "server-side", .flags = SY_PORT,
+	       .doc = "Address and port of this service that servers are told in mode proxy (Via, "
+	              "Record-Route, Path); without it, the ones that the client connected to. It "
+	              "must have a listener for the transport that servers are spoken to by."),
+	SY_ROW(struct sip_conf, record_route, "record-route", .preset = "on",
+	       .doc = "Mode proxy: later requests of a call come by here, too, and go to the server "
+	              "that answered the first one."),
+	SY_ROW(struct sip_conf, path, "path", .words = sip_paths, .preset = "on",
+	       .doc = "Mode proxy: whether a REGISTER gets a Path (RFC 3327), by which requests for the "
+	              "client find its connection: on; only if the client is one that says that it "
+	              "supports path; or off."),
+	SY_ROW(struct sip_conf, overload_control, "overload-control", .preset = "on",
+	       .doc = "Mode proxy: servers are told that they may ask for less (RFC 7339, oc), and one "
+	              "that does gets less of what is new."),
 	SY_ROW_END
 };
+
+static int
+sip_check_proxy(const struct sip_conf *conf, struct sy_err *err)
+{
+	size_t len = conf->client_side ? strlen(conf->client_side) : 0;
+
+	/* Who has no business with the key sees the path alone. */
+	if (conf->key.path && conf->key.content.at && conf->key.content.len < 16)
+		return sy_fail(err, "key: %s has %zu bytes; at least 16 are needed", conf->key.path,
+		               conf->key.content.len);
+	if (conf->client_side && (len == 0 || len > 255 || strcspn(conf->client_side, " \t\r\n<>;,?@/\"") != len))
+		return sy_fail(err, "client-side: \"%s\" is not a name or an address, with a port or without",
+		               conf->client_side);
+	if (conf->compression.index != SIP_COMPRESSION_REFUSE)
+		return sy_fail(err, "compression: belongs to mode connection; what is compressed cannot be "
+		               "balanced message by message");
+	return 0;
+}
 
 static int
 sip_check(void *settings, struct sy_err *err)
 {
 	const struct sip_conf *conf = settings;
 
+	if (conf->mode.index != SIP_MODE_PROXY && (conf->key.path || conf->client_side || conf->server_side.family))
+		return sy_fail(err, "key, client-side and server-side belong to mode proxy");
 	if (conf->mode.index == SIP_MODE_PASS)
 		return 0;
 	if (conf->server_names.n)
-		return sy_fail(err, "server-names: belongs to mode pass-through; in mode connection the names "
-		               "are those of the listener's certificates");
+		return sy_fail(err, "server-names: belongs to mode pass-through; in mode %s the names "
+		               "are those of the listener's certificates", sip_modes[conf->mode.index]);
 	if (conf->expect.index != SIP_EXPECT_ANY)
-		return sy_fail(err, "expect: belongs to mode pass-through; in mode connection clients speak TLS "
-		               "when the listener has tls, and SIP in clear otherwise");
-	return 0;
+		return sy_fail(err, "expect: belongs to mode pass-through; in mode %s clients speak TLS "
+		               "when the listener has tls, and SIP in clear otherwise",
+		               sip_modes[conf->mode.index]);
+	return conf->mode.index == SIP_MODE_PROXY ? sip_check_proxy(conf, err) : 0;
 }
 
 /* Copies a text, as much as there is room for. */
@@ -112,9 +158,11 @@ sip_data(struct sy_session *session, enum sy_side side, uint32_t exchange, struc
 {
 	const struct sip_conf *conf = session->conf;
 
-	(void)exchange, (void)eof;
 	if (conf->mode.index == SIP_MODE_PASS)
 		return sip_pass(session, in);
+	if (conf->mode.index == SIP_MODE_PROXY)
+		return session->stream ? transaction_data(session, side, in, eof)
+		                       : proxy_data(session, side, exchange, in, eof);
 	return sip_connection(session, side, in);
 }
 
@@ -139,6 +187,8 @@ sip_fail(struct sy_session *session, enum sy_failure what)
 	struct sip_session *state = session->state;
 	struct sy_verdict verdict = { .what = SY_CLOSE, .reason = sip_failures[what].words };
 
+	if (conf->mode.index == SIP_MODE_PROXY && session->stream)
+		verdict.bytes = transaction_fail(session, what, sip_failures[what].status);
 	if (conf->mode.index == SIP_MODE_CONNECTION && state->reply) {
 		uint16_t status = sip_failures[what].status;
 
@@ -157,13 +207,26 @@ sip_close(struct sy_session *session)
 	struct sip_session *state = session->state;
 
 	book_free(&state->book);
+	proxy_free(state->proxy);
+	transaction_free(state->transaction);
 	free(state->reply);
 	free(state->said);
 }
 
+/* Mode proxy speaks UDP as it speaks TCP, by messages; the others know flows of datagrams. */
+static uint32_t
+sip_uses(const void *settings)
+{
+	const struct sip_conf *conf = settings;
+
+	return conf->mode.index == SIP_MODE_PROXY ? SY_STREAMS | SY_SHARES | SY_FLOWS | SY_MESSAGES
+	                                          : SY_STREAMS | SY_DATAGRAMS;
+}
+
 static const struct sy_protocol sip_ops = {
 	.size = sizeof(sip_ops),
-	.flags = SY_STREAMS | SY_DATAGRAMS,
+	.flags = SY_STREAMS | SY_DATAGRAMS | SY_SHARES | SY_FLOWS | SY_MESSAGES,
+	.uses = sip_uses,
 	.load_unit = "connections",
 	.gauges = book_gauges,
 	.counters = book_counters,

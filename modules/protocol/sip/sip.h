@@ -1,9 +1,10 @@
-/* protocol sip carries SIP in one of two ways (WIRE.md 1):
+/* protocol sip carries SIP in one of three ways (WIRE.md 1):
  *
  * - pass-through: TLS that ends at the server, with client certificates and signatures intact. The
  *   first bytes must be a ClientHello, or a SIP start line; the rest is a tunnel (pass.c);
  * - connection: one client connection to one server connection, every message framed and checked, none
- *   altered. What is open is known, so that a drain does not cut it (connection.c, book.c). */
+ *   altered. What is open is known, so that a drain does not cut it (connection.c, book.c);
+ * - proxy: each request is balanced for itself, over TCP, TLS and UDP (proxy.h). */
 #ifndef PROTOCOL_SIP_SIP_H
 #define PROTOCOL_SIP_SIP_H
 
@@ -13,9 +14,10 @@
 #include "message.h"
 #include "reply.h"
 
-enum { SIP_MODE_PASS, SIP_MODE_CONNECTION };
+enum { SIP_MODE_PASS, SIP_MODE_CONNECTION, SIP_MODE_PROXY };
 enum { SIP_EXPECT_ANY, SIP_EXPECT_TLS, SIP_EXPECT_SIP };
 enum { SIP_COMPRESSION_REFUSE, SIP_COMPRESSION_OPAQUE };
+enum { SIP_PATH_ON, SIP_PATH_SUPPORTED, SIP_PATH_OFF };
 
 enum {
 	SIP_TEXT = 512,           /* of the facts of a session */
@@ -29,6 +31,12 @@ struct sip_conf {
 	struct sy_bytes body_limit;
 	uint32_t retry_after_s;
 	bool keep_dialogs;
+	/* Mode proxy. */
+	struct sy_secret key;
+	const char *client_side;
+	struct sy_addr server_side;
+	struct sy_choice path;
+	bool record_route, overload_control;
 };
 
 struct sip_session {
@@ -41,6 +49,8 @@ struct sip_session {
 	};
 	struct sip_scan scan[2];
 	struct book book;
+	struct proxy *proxy;          /* mode proxy: of a client */
+	struct transaction *transaction; /* mode proxy: of a request */
 	struct reply *reply;          /* to the first request, until the server says something */
 	struct reply *said;           /* what EMIT and CLOSE show, until the next call */
 	bool passing[2];              /* a message of this side is on its way */

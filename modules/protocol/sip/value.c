@@ -126,9 +126,13 @@ sip_address(struct sy_span value, struct sy_span *uri)
 	return at;
 }
 
-/* The next of the parameters `;name=value` in front of *rest, and moves behind it. False: there is
- * none, the value ends or goes on with a comma; *bad when something else stands there. */
 static bool
+sip_is_mark(uint8_t c)
+{
+	return c == '"' || c == '<' || c == '>';
+}
+
+bool
 sip_next_parameter(struct sy_span *rest, struct sy_span *name, struct sy_span *value, bool *bad)
 {
 	const uint8_t *at, *end;
@@ -153,9 +157,11 @@ sip_next_parameter(struct sy_span *rest, struct sy_span *name, struct sy_span *v
 		at = sip_quoted(at, end);
 		*bad = !at;
 	} else {
-		while (at < end && *at != ';' && *at != ',' && !sip_is_blank(*at))
+		while (at < end && *at != ';' && *at != ',' && !sip_is_mark(*at) && !sip_is_blank(*at))
 			at++;
-		*bad = at == rest->at;
+		/* A quote or a bracket in the middle begins something for one reader, and for another one it
+		 * does not. */
+		*bad = at == rest->at || (at < end && sip_is_mark(*at));
 	}
 	if (*bad)
 		return false;
@@ -202,26 +208,78 @@ sip_via_word(struct sy_span *rest, bool slash, const char *word)
 }
 
 bool
-sip_via(struct sy_span value, struct sy_span *branch)
+sip_via_parts(struct sy_span value, struct sip_via *via)
 {
 	struct sy_span rest = value, name, text;
 	size_t n = 0;
 	bool bad;
 
-	*branch = sy_span(NULL, 0);
 	if (!sip_via_word(&rest, false, "SIP") || !sip_via_word(&rest, true, "2.0") ||
 	    !sip_via_word(&rest, true, NULL) || !rest.len || !sip_is_blank(*rest.at))
 		return false;
+	for (via->transport = sy_span(rest.at, 0); sip_is_token(via->transport.at[-1]);)
+		via->transport = sy_span(via->transport.at - 1, via->transport.len + 1);
 	rest = sip_skip_blanks(rest);
 	while (n < rest.len && rest.at[n] != ';' && rest.at[n] != ',')
 		n++;
-	if (!sip_trim(sy_span(rest.at, n)).len)
+	via->sent_by = sip_trim(sy_span(rest.at, n));
+	if (!via->sent_by.len)
 		return false;
 	rest = sip_skip(rest, n);
+	via->parameters = rest;
 	while (sip_next_parameter(&rest, &name, &text, &bad))
-		if (!branch->len && sip_is(name, "branch"))
-			*branch = text;
+		;
+	via->parameters.len -= rest.len;
+	via->rest = rest;
 	return !bad;
+}
+
+struct sy_span
+sip_via_parameter(struct sy_span value, const char *wanted)
+{
+	struct sy_span rest, name, text;
+	struct sip_via via;
+	bool bad;
+
+	if (!sip_via_parts(value, &via))
+		return sy_span(NULL, 0);
+	rest = via.parameters;
+	while (sip_next_parameter(&rest, &name, &text, &bad))
+		if (text.len && sip_is(name, wanted))
+			return text;
+	return sy_span(NULL, 0);
+}
+
+bool
+sip_via(struct sy_span value, struct sy_span *branch)
+{
+	struct sip_via via;
+
+	*branch = sip_via_parameter(value, "branch");
+	return sip_via_parts(value, &via);
+}
+
+bool
+sip_next_value(struct sy_span *rest, struct sy_span *value)
+{
+	const uint8_t *at = rest->at, *end = at + rest->len;
+	bool bracket = false;
+
+	if (!sip_trim(*rest).len)
+		return false;
+	while (at < end && (*at != ',' || bracket)) {
+		if (*at == '"' && !bracket) {
+			at = sip_quoted(at, end);
+			at = at ? at : end;
+			continue;
+		}
+		bracket = (bracket || *at == '<') && *at != '>';
+		at++;
+	}
+	*value = sip_trim(sy_span(rest->at, (size_t)(at - rest->at)));
+	at += at < end;
+	*rest = sy_span(at, (size_t)(end - at));
+	return true;
 }
 
 struct sy_span
@@ -300,6 +358,29 @@ sip_uri_host(struct sy_span uri)
 	while (n < uri.len && uri.at[n] != ':')
 		n++;
 	return sip_trim(sy_span(uri.at, n));
+}
+
+struct sy_span
+sip_uri_user(struct sy_span uri)
+{
+	struct sy_span body = sip_uri_body(uri);
+	const uint8_t *at = body.len ? memchr(body.at, '@', body.len) : NULL;
+
+	return sy_span(body.at, at ? (size_t)(at - body.at) : 0);
+}
+
+uint16_t
+sip_uri_port(struct sy_span uri)
+{
+	struct sy_span body = sip_uri_body(uri), host = sip_uri_host(uri);
+	const uint8_t *at = host.len ? host.at + host.len : NULL, *end = body.at + body.len;
+	uint64_t port = 0;
+
+	if (at && at < end && *at == ']')
+		at++;
+	if (!at || at >= end || *at != ':' || !sip_number(sy_span(at + 1, (size_t)(end - at) - 1), 65535, &port))
+		return 0;
+	return (uint16_t)port;
 }
 
 static size_t
