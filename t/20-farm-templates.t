@@ -92,6 +92,8 @@ my @cases = (
 	[ 'exchange-mail', 'virtual-address 10.0.0.5; pool mail; ports 25;', [qw(25)] ],
 	[ 'lync-xmpp', 'access-address 10.0.0.5; access-edges-pool mail;', [qw(5269)] ],
 	[ 'sip-farm', 'virtual-address 10.0.0.5; sip-servers { server s 10.0.0.51; }', [qw(5060 5061 5060/udp)] ],
+	[ 'sip-proxy', 'virtual-address 10.0.0.5; sip-servers { server s 10.0.0.51; }', [qw(5060 5060/udp)],
+		"certificate $pem; settings { server-side 10.0.0.5:5060; path supported; } transport tcp;" => [qw(5060 5060/udp 5061)] ],
 	[ 'turn-farm', 'virtual-address 10.0.0.5; turn-servers { server t 10.0.0.61; }', [qw(3478 5349 3478/udp)] ],
 	[ 'web-farm', 'virtual-address 10.0.0.5; web-servers { server w 10.0.0.71; }', [qw(443 80)] ],
 );
@@ -123,7 +125,7 @@ for my $case (@cases) {
 			push @wrong, "$service: role" if $s->{role} eq 'none';
 			push @wrong, "$service: scheduler $s->{scheduler}" if $s->{scheduler} ne 'least-connections';
 			my $ends_here = $s->{role} eq 'web-external' && $extra =~ /external-certificate/;
-			my $kept = $s->{role} =~ /^(reverse-proxy|office-web)$/ || $ends_here ? 'cookie' : $name eq 'exchange' && $s->{protocol} eq 'http' ? '' : 'source';
+			my $kept = $s->{role} =~ /^(reverse-proxy|office-web)$/ || $ends_here ? 'cookie' : $name eq 'sip-proxy' ? 'sip' : $name eq 'exchange' && $s->{protocol} eq 'http' ? '' : 'source';
 			push @wrong, "$service: persistence" if $kept ? ($s->{persistence} // '') !~ /^$kept\b/ || $s->{life}{refresh} ne 'on'
 				: ($s->{persistence} // 'off') ne 'off';
 			push @wrong, "$service: on-down" if !$udp && $s->{'on-down'} ne 'reset';
