@@ -126,6 +126,7 @@ sub run {
 # Kamailio as registrar and redirect server: REGISTER is stored (with credentials for users that
 # begin with "secret"), INVITE to "moved" gets 302, OPTIONS to itself 200. Ports: tcp, udp, tls. It can be given
 # a host, the ports on it, and a name that it tells in Server.
+# `proxy`: it sends calls on to who is registered, by the Path of the registration, and stays in their way.
 sub kamailio {
 	my (%opt) = @_;
 	my $host = $opt{host} // '127.0.0.1';
@@ -137,6 +138,30 @@ modparam("tls", "private_key", "$opt{certs}/server.key")
 modparam("tls", "certificate", "$opt{certs}/server.crt")
 modparam("tls", "tls_method", "TLSv1.2+")
 TLS
+	my ($modules, $calls) = $opt{proxy} ? (<<'MODULES', <<'CALLS') : ('', '');
+loadmodule "tm.so"
+loadmodule "rr.so"
+loadmodule "siputils.so"
+modparam("registrar", "use_path", 1)
+modparam("registrar", "path_mode", 0)
+MODULES
+	if (is_method("CANCEL")) {
+		if (t_check_trans()) t_relay();
+		exit;
+	}
+	if (has_totag()) {
+		if (loose_route()) { t_relay(); exit; }
+		if (is_method("ACK") && t_check_trans()) t_relay();
+		if (!is_method("ACK")) sl_send_reply("404", "Not Here");
+		exit;
+	}
+	if (is_method("INVITE|MESSAGE")) {
+		record_route();
+		if (!lookup("location")) { sl_send_reply("404", "Not Found"); exit; }
+		if (!t_relay()) sl_reply_error();
+		exit;
+	}
+CALLS
 	open my $out, '>', "$dir/kamailio.cfg" or die $!;
 	print $out <<"CFG";
 #!KAMAILIO
@@ -164,7 +189,7 @@ loadmodule "registrar.so"
 loadmodule "auth.so"
 loadmodule "textops.so"
 loadmodule "kex.so"
-$tls
+$tls$modules
 request_route {
 	if (!mf_process_maxfwd_header("10")) { sl_send_reply("483", "Too Many Hops"); exit; }
 	if (is_method("OPTIONS")) { sl_send_reply("200", "OK"); exit; }
@@ -176,7 +201,7 @@ request_route {
 		save("location");
 		exit;
 	}
-	if (\$rU == "moved") {
+$calls	if (\$rU == "moved") {
 		append_to_reply("Contact: <sip:moved\@192.0.2.99>\\r\\n");
 		sl_send_reply("302", "Moved Temporarily");
 		exit;
@@ -223,6 +248,49 @@ sub sipp_start {
 }
 
 sub sipp { return sipp_start(@_)->finish }
+
+# SIPp's own server ends a call after some seconds, and with it the connection that the call came by, which
+# others may use by then. This one keeps both, and records routes.
+sub callee { return <<'XML' }
+  <recv request="INVITE" rrs="true" crlf="true"></recv>
+  <send><![CDATA[
+SIP/2.0 180 Ringing
+[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]s[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+[last_Record-Route:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Length: 0
+
+  ]]></send>
+  <send retrans="500"><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:];tag=[pid]s[call_number]
+[last_Call-ID:]
+[last_CSeq:]
+[last_Record-Route:]
+Contact: <sip:[local_ip]:[local_port];transport=[transport]>
+Content-Length: 0
+
+  ]]></send>
+  <recv request="ACK" crlf="true"></recv>
+  <recv request="BYE"></recv>
+  <send><![CDATA[
+SIP/2.0 200 OK
+[last_Via:]
+[last_From:]
+[last_To:]
+[last_Call-ID:]
+[last_CSeq:]
+Content-Length: 0
+
+  ]]></send>
+  <timewait milliseconds="120000"/>
+XML
 
 # A SIPp server (UAS) on a port; transport t1, u1.
 sub sipp_server {

@@ -1,0 +1,211 @@
+#!/usr/bin/env perl
+# protocol sip in mode proxy: servers reach clients, whatever worker has them, by the token in Path and
+# Record-Route. Scripted peers, and Kamailio as registrar and proxy.
+use strict;
+use warnings;
+use IO::Socket::INET;
+use Test::More;
+use lib "$ENV{STEELYARD_SRC}/t/lib";
+use Sip qw(request response field messages kamailio registrar free_port);
+use Steelyard;
+use Way qw(dial say hear);
+
+my ($kamailio, $kam) = kamailio(proxy => 1);
+# TCP and UDP at the same port, so that a server reaches by TCP what a client calls by UDP.
+my $both = free_port('udp');
+my $reg = registrar('r1', answer => sub {
+	my $request = shift;
+	return response($request, 200, 'OK', $request =~ /^(Path:.*\r\n)/m ? "X-$1" : '');
+});
+my $sy = Steelyard->start(<<"CONF");
+workers 4;
+pool kam { transport tcp; server k 127.0.0.1:$kam->{tcp}; }
+pool reg { server r1 127.0.0.1:@{[ $reg->port ]}; }
+virtual-service kam { listen 127.0.0.1:$both 127.0.0.1:$both/udp; protocol sip { mode proxy; } pool kam; monitor off; }
+virtual-service reg { listen 127.0.0.1:0; protocol sip { mode proxy; } pool reg; monitor off; }
+CONF
+my $port = $sy->port('reg');
+
+sub figures {
+	my ($service) = @_;
+	my ($found) = grep { $_->{name} eq $service } @{ $sy->api('GET', '/v1/services')->{services} };
+	return $found->{figures};
+}
+
+# A phone: messages come one by one from wait(), whatever they came in.
+package Phone;
+use Test::More;
+sub new {
+	my ($class, $name, $sock, $transport) = @_;
+	my $self = bless { name => $name, sock => $sock, transport => $transport, buffer => '', got => [] }, $class;
+	$self->{host} = $sock->sockhost . ':' . $sock->sockport;
+	return $self;
+}
+sub say { my ($self, $bytes) = @_; $self->{transport} eq 'UDP' ? $self->{sock}->send($bytes) : Way::say($self->{sock}, $bytes) }
+sub wait {
+	my ($self, $pattern, $limit) = @_;
+	my $end = time + ($limit || $Steelyard::LIMIT);
+	while (1) {
+		for my $i (0 .. $#{ $self->{got} }) {
+			return splice @{ $self->{got} }, $i, 1 if $self->{got}[$i] =~ $pattern;
+		}
+		my $left = $end - time;
+		return "$self->{name} waits in vain for $pattern; has: @{ $self->{got} }"
+			if $left <= 0 || !IO::Select->new($self->{sock})->can_read($left);
+		if ($self->{transport} eq 'UDP') {
+			$self->{sock}->recv(my $bytes, 65536);
+			push @{ $self->{got} }, $bytes;
+			next;
+		}
+		return "$self->{name} lost its connection" unless sysread $self->{sock}, $self->{buffer}, 65536, length $self->{buffer};
+		push @{ $self->{got} }, Sip::messages(\$self->{buffer});
+	}
+}
+my $turn = 0;
+# is: to, id, cseq, tag, routes, uri, branch, more
+sub request {
+	my ($self, $method, %is) = @_;
+	my $branch = $is{branch} // 'z9hG4bK' . ++$turn;
+	my $to = $is{to} // "sip:$self->{name}\@example.com";
+	return "$method " . ($is{uri} // ($method eq 'REGISTER' ? 'sip:example.com' : $to)) . " SIP/2.0\r\n"
+		. "Via: SIP/2.0/$self->{transport} $self->{host};rport;branch=$branch\r\nMax-Forwards: 70\r\n"
+		. "From: <sip:$self->{name}\@example.com>;tag=" . ($is{from_tag} // "t$self->{name}") . "\r\nTo: <$to>"
+		. ($is{tag} ? ";tag=$is{tag}" : '') . "\r\nCall-ID: " . ($is{id} // "reg-$self->{name}") . "\r\nCSeq: " . ($is{cseq} // 1)
+		. " $method\r\nContact: <sip:$self->{name}\@$self->{host};transport=" . lc($self->{transport}) . ">\r\n"
+		. join('', map { "Route: $_\r\n" } @{ $is{routes} || [] }) . ($is{more} // '') . "Content-Length: 0\r\n\r\n";
+}
+sub register {
+	my ($self, $cseq) = @_;
+	$self->say($self->request('REGISTER', more => "Supported: path\r\nExpires: 600\r\n", cseq => $cseq // 1));
+	return $self->wait(qr/^SIP/);
+}
+sub answer {
+	my ($self, $request, $status, $phrase) = @_;
+	my $record = join '', $request =~ /^(Record-Route:.*\r\n)/mig;
+	$self->say(Sip::response($request, $status, $phrase, "${record}Contact: <sip:$self->{name}\@$self->{host};transport="
+		. lc($self->{transport}) . ">\r\n") =~ s/;tag=server/;tag=t$self->{name}/r);
+}
+package main;
+
+sub phone_tcp { my ($name, $to) = @_; return Phone->new($name, dial($to // $both), 'TCP') }
+sub phone_udp {
+	my $name = shift;
+	return Phone->new($name, IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $both, Proto => 'udp'), 'UDP');
+}
+sub worker_of {
+	my $phone = shift;
+	my ($found) = grep { $_->{client} eq $phone->{host} && !$_->{parent} } @{ $sy->api('GET', '/v1/connections')->{connections} };
+	return $found->{worker};
+}
+# At different workers, if that has a meaning before they have said anything.
+sub phones {
+	my ($make, @names) = @_;
+	my (@got, %at);
+	while (@names) {
+		my $phone = $make->($names[0]);
+		if ($make == \&phone_tcp) {
+			my $worker = Steelyard::wait_for('a connection', sub { my $at = worker_of($phone); defined $at ? "at $at" : '' });
+			next if $at{$worker}++;
+		}
+		like($phone->register, qr{^SIP/2\.0 200 }, "$names[0] is registered");
+		shift @names;
+		push @got, $phone;
+	}
+	return @got;
+}
+
+sub routes { return [ $_[0] =~ /^Record-Route: (.*)\r$/mg ] }
+sub contact { return field($_[0], 'Contact') =~ /<(.*)>/ ? $1 : '' }
+
+# One calls the other, and `ends` (0: caller, 1: callee) hangs up.
+sub call {
+	my ($from, $to, $id, $ends) = @_;
+	$from->say($from->request('INVITE', to => "sip:$to->{name}\@example.com", id => $id));
+	my $invite = $to->wait(qr/^INVITE /);
+	like($invite, qr/^INVITE sip:$to->{name}\@\Q$to->{host}\E/, "$id: the INVITE comes over the connection of $to->{name}") or return;
+	$to->answer($invite, 180, 'Ringing');
+	like($from->wait(qr{^SIP/2\.0 1[^0]}), qr{^SIP/2\.0 180 }, "$id: it rings");
+	$to->answer($invite, 200, 'OK');
+	my $ok = $from->wait(qr{^SIP/2\.0 [2-6].*CSeq: 1 INVITE}s);
+	like($ok, qr{^SIP/2\.0 200 }, "$id: it is answered") or return;
+	is(() = $ok =~ /^Via:/mg, 1, "$id: with the caller's Via alone");
+	my @routes = reverse @{ routes($ok) };
+	$from->say($from->request('ACK', to => "sip:$to->{name}\@example.com", id => $id, tag => "t$to->{name}", uri => contact($ok), routes => \@routes));
+	like($to->wait(qr/^ACK /), qr/^ACK sip:$to->{name}\@/, "$id: the ACK arrives");
+	my ($one, $other) = $ends ? ($to, $from) : ($from, $to);
+	$one->say($one->request('BYE', to => "sip:$other->{name}\@example.com", id => $id, cseq => $ends ? 11 : 2, tag => "t$other->{name}",
+		uri => contact($ends ? $invite : $ok), routes => $ends ? routes($invite) : \@routes));
+	my $bye = $other->wait(qr/^BYE /);
+	like($bye, qr/^BYE sip:$other->{name}\@/, "$id: $one->{name} hangs up");
+	$other->answer($bye, 200, 'OK');
+	like($one->wait(qr{^SIP/2\.0 .*CSeq: \d+ BYE}s), qr{^SIP/2\.0 200 }, "$id: and that is answered");
+}
+
+subtest 'Kamailio, two phones over TCP at different workers' => sub {
+	my ($alice, $bob) = phones(\&phone_tcp, qw(alice bob));
+	isnt(worker_of($alice), worker_of($bob), 'they are at different workers');
+	call($alice, $bob, 'call-1', 0);
+	call($alice, $bob, 'call-2', 1);
+	call($bob, $alice, 'call-3', 1);
+	$alice->say($alice->request('INVITE', to => 'sip:bob@example.com', id => 'cancelled', branch => 'z9hG4bKcancelled'));
+	my $invite = $bob->wait(qr/^INVITE /);
+	$bob->answer($invite, 180, 'Ringing');
+	$alice->wait(qr{^SIP/2\.0 180});
+	$alice->say($alice->request('CANCEL', to => 'sip:bob@example.com', id => 'cancelled', branch => 'z9hG4bKcancelled'));
+	like($alice->wait(qr/CSeq: 1 CANCEL/), qr{^SIP/2\.0 200 }, 'a CANCEL is answered');
+	my $cancel = $bob->wait(qr/^CANCEL /);
+	is(($cancel =~ /branch=([^;\r]+)/)[0], ($invite =~ /branch=([^;\r]+)/)[0], 'and arrives with the branch of its INVITE');
+	$bob->answer($cancel, 200, 'OK');
+	$bob->answer($invite, 487, 'Request Terminated');
+	like($alice->wait(qr{^SIP/2\.0 [2-6].*CSeq: 1 INVITE}s), qr{^SIP/2\.0 487 }, 'the INVITE gets its 487');
+	like($bob->wait(qr/^ACK /), qr/^ACK /, 'and bob gets an ACK');
+	my $f = figures('kam');
+	is_deeply([ @$f{qw(transactions dialogs)} ], [ 0, 0 ], 'nothing is left open');
+	cmp_ok($f->{server_requests_invite}, '>=', 4, 'requests for clients are counted');
+	cmp_ok($f->{registrations}, '>=', 2, 'so are registrations');
+};
+
+subtest 'UDP' => sub {
+	my ($carol, $dave) = phones(\&phone_udp, qw(carol dave));
+	call($carol, $dave, 'udp-1', 0);
+	call($dave, $carol, 'udp-2', 1);
+	my ($erin) = phones(\&phone_tcp, 'erin');
+	call($erin, $carol, 'mixed-1', 1);
+	call($carol, $erin, 'mixed-2', 1);
+	my $again = $dave->request('REGISTER', id => 'again', more => "Expires: 600\r\n", branch => 'z9hG4bKagain');
+	my $before = figures('kam')->{requests_register};
+	$dave->say($again);
+	my $first = $dave->wait(qr{^SIP/2\.0 200 .*Call-ID: again}s);
+	$dave->say($again);
+	is($dave->wait(qr{^SIP/2\.0 200 .*Call-ID: again}s), $first, 'a request that comes again gets its answer again');
+	is(figures('kam')->{requests_register}, $before + 1, 'and the server does not hear of it');
+};
+
+subtest 'a connection that is gone' => sub {
+	my $frank = phone_tcp('frank', $port);
+	$frank->say($frank->request('REGISTER', more => "Supported: path\r\n"));
+	my $told = $frank->wait(qr/^SIP/);
+	my $path = field($told, 'X-Path');
+	like($path, qr/^<sip:[\w-]+\@127\.0\.0\.1:$port;transport=tcp;lr>$/, 'frank is registered with a Path');
+	my $server = phone_tcp('server', $port);
+	my $options = sub { $server->request('OPTIONS', to => 'sip:frank@example.com', id => "o-$_[0]", routes => [ $path ]) };
+	$server->say($options->(1));
+	my $got = $frank->wait(qr/^OPTIONS /);
+	like($got, qr/^OPTIONS /, 'a server finds it by its Path');
+	unlike($got, qr/^Route:/m, 'which is taken away');
+	$frank->answer($got, 200, 'OK');
+	like($server->wait(qr/^SIP/), qr{^SIP/2\.0 200 OK.*Call-ID: o-1}s, 'the answer comes back');
+	my $last = substr $path, index($path, '@') - 1, 1;
+	my $forged = $path =~ s/$last\@/($last eq 'A' ? 'B' : 'A') . '@'/er;
+	$server->say($server->request('OPTIONS', to => 'sip:frank@example.com', id => 'forged', routes => [ $forged ]));
+	like($server->wait(qr/^SIP/), qr{^SIP/2\.0 403 }, 'a Path that was made up: 403');
+	close $frank->{sock};
+	Steelyard::wait_for('the connection to be gone', sub {
+		!grep { $_->{client} eq $frank->{host} } @{ $sy->api('GET', '/v1/connections')->{connections} };
+	});
+	$server->say($options->(2));
+	like($server->wait(qr/^SIP/), qr{^SIP/2\.0 430 Flow Failed\r\n}, 'when the connection is gone: 430');
+};
+
+is($sy->stop, 0, 'it ends well');
+done_testing;
