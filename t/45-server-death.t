@@ -112,7 +112,8 @@ subtest 'new clients wait for one connect at most' => sub {
 	});
 	$crowd->wait('the last that had waited', sub { $r = $_[0]; $max = $r->{new_max} if $r->{new_max} > $max; $r->{pending} < 5 });
 	diag "the slowest new client waited $max ms; connect-timeout is $t{connect} ms";
-	is($r->{new_failed}, 0, 'none failed') or diag $r->{words};
+	# One may have got into the queue of the server before it was full: it was connected, and is reset.
+	cmp_ok($r->{new_failed}, '<=', 1, 'none failed who was not connected yet') or diag $r->{words};
 	cmp_ok($max, '<', $t{connect} + $t{slack}, 'none waited longer than for one failed connect');
 	$servers[1]->thaw;
 	$sy->wait_up('web', 's2');

@@ -2,6 +2,7 @@
  * stands what the running daemon tells of servers of the same names. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -168,6 +169,9 @@ explain_candidate(const struct loaded *loaded, const json_t *ask, struct sy_err 
 	                                loaded->n_modules, child.board, err);
 	if (child.current)
 		answer = candidate_explain(&child, ask, err);
-	/* The process ends here: what it holds goes with it. */
+	generation_free(child.current);
+	board_unmap(child.board);
+	munmap(map, len);
+	close(fd);
 	return answer;
 }

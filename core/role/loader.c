@@ -172,9 +172,13 @@ loader_explain(const struct options *options)
 		fprintf(stderr, "steelyardd: %s\n", err.text);
 	if (answer)
 		json_dumpf(answer, stdout, JSON_COMPACT);
-	json_decref(answer);
 	json_decref(ask);
-	return answer && fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	text_free(&load.complaints.text);
+	gathered_free(load.gathered);
+	if (!answer)
+		return EXIT_FAILURE;
+	json_decref(answer);
+	return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 int

@@ -86,7 +86,8 @@ talk_name(char **at, struct sy_span words)
 {
 	char *here = *at;
 
-	memcpy(here, words.at, words.len);
+	if (words.len)
+		memcpy(here, words.at, words.len);
 	*at += words.len;
 	return sy_span(here, words.len);
 }

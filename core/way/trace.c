@@ -60,10 +60,19 @@ trace_free(struct way *way)
 
 	if (!trace)
 		return;
-	ev_timer_stop(way->loop, &trace->timer);
 	text_free(&trace->out);
 	free(trace);
 	way->trace = way->traced = NULL;
+}
+
+static void
+trace_drop(struct way *way)
+{
+	struct trace *trace = way->trace ? way->trace : way->traced;
+
+	if (trace)
+		ev_timer_stop(way->loop, &trace->timer);
+	trace_free(way);
 }
 
 /* First its own time is over, then that of who should have fetched it. */
@@ -75,7 +84,7 @@ trace_timed(struct ev_loop *loop, struct ev_timer *timer, int events)
 
 	(void)events;
 	if (!way->trace) {
-		trace_free(way);
+		trace_drop(way);
 		return;
 	}
 	way->traced = trace;
@@ -92,7 +101,7 @@ trace_begin(struct way *way, const char *text)
 
 	if (way->trace)
 		return "a trace is running";
-	trace_free(way);
+	trace_drop(way);
 	trace = calloc(1, sizeof(*trace));
 	if (!trace)
 		return "no memory";
@@ -122,7 +131,7 @@ trace_end(struct way *way, struct text *out)
 	};
 	text_add(out, (const char *)&summary, sizeof(summary));
 	text_add(out, trace->out.at, trace->out.len);
-	trace_free(way);
+	trace_drop(way);
 }
 
 /* ---- whom it is about ---- */

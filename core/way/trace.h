@@ -67,6 +67,7 @@ struct trace_summary {
 const char *trace_begin(struct way *way, const char *text);
 /* Appends the summary and the blocks, and ends it. Nothing when there is none. */
 void trace_end(struct way *way, struct text *out);
+/* When the loop has ended. */
 void trace_free(struct way *way);
 
 /* Hooks of the way; each is called only when way->trace is set. */
