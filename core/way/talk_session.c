@@ -102,6 +102,8 @@ talk_secured(struct conn *conn)
 	size_t len;
 	char *at;
 
+	if (!conn->client.tls)
+		return; /* an exchange of OPEN has its parent's */
 	side_tls_facts(conn, facts);
 	len = facts->sni.len + facts->alpn.len + facts->certificate.len;
 	if (len == 0)
