@@ -90,7 +90,7 @@ replies_server(struct sy_session *session, struct sy_span in, bool eof)
 		return (struct sy_verdict){ .what = SY_END, .spent = replies->spent };
 	}
 	if (replies->phase != ASKED || !end)
-		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = in.len ? 700 : 0 };
+		return (struct sy_verdict){ .what = SY_NEED, .deadline_ms = in.len ? 2000 : 0 };
 	if (replies_is(line, "learn ") && !replies->learned) {
 		replies->learned = true;
 		return (struct sy_verdict){ .what = SY_LEARN,
