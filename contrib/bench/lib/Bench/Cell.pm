@@ -13,7 +13,7 @@ use List::Util qw(max min);
 use Time::HiRes qw(time sleep);
 
 my $WARMUP = 1;		  # seconds of traffic before the counted time
-my $SETTLE = 2;		  # seconds of silence before memory is read
+my $SETTLE = 6;		  # seconds of silence before memory is read: idle, not between two requests
 my $RELOADS = 10;
 my $HEALTH_SETTLE = 7;	  # seconds: more than one interval of the checks
 my $HEALTH_SECONDS = 10;  # two intervals
