@@ -88,6 +88,10 @@ virtual-service tls {
 	listen 127.0.0.1:0 { tls { certificate $dir/turn.crt; key $dir/turn.key; } }
 	protocol turn; pool ask-udp; monitor off;
 }
+pool behind { server s $host:5349; }
+virtual-service shared {
+	listen 127.0.0.1:0; protocol turn { other tls { pool behind; } } pool ask-udp; monitor off;
+}
 pool relief { server full $full:3478; server good $host:3478; }
 virtual-service relief {
 	listen 127.0.0.1:0/udp; protocol turn { relief 1m; } pool relief; scheduler round-robin; monitor off;
@@ -111,6 +115,15 @@ my $client = Turn::Client->new(undef, undef, sock => $ssl);
 ok($client->allocate, 'an allocation over TLS');
 my ($service) = grep { $_->{name} eq 'tls' } @{ $sy->api('GET', '/v1/services')->{services} };
 is($service->{figures}{allocations}, 1, 'which is counted');
+
+# One address for TURN in clear and for TLS that ends at the server, told apart by the first byte.
+my $shared = $sy->port('shared');
+$ssl = IO::Socket::SSL->new(PeerHost => '127.0.0.1', PeerPort => $shared, SSL_ca_file => "$dir/ca.crt",
+	SSL_verifycn_scheme => 'default', SSL_verifycn_name => 'turn.lab.test', SSL_hostname => 'turn.lab.test');
+ok($ssl, "TLS reaches the server with the server's own certificate") or diag $SSL_ERROR;
+ok($ssl && Turn::Client->new(undef, undef, sock => $ssl)->allocate, 'and carries an allocation');
+my $clear = IO::Socket::IP->new(PeerHost => '127.0.0.1', PeerPort => $shared) or die $@;
+ok(Turn::Client->new(undef, undef, sock => $clear)->allocate, 'TURN in clear at the same address');
 
 # Who says that it has no room is asked less often.
 my $relief = $sy->port('relief');
