@@ -3,6 +3,7 @@
 # workers, log and control socket that come and go.
 use strict;
 use warnings;
+no warnings "portable"; # numbers of 64 bits
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Steelyard;
