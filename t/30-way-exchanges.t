@@ -6,27 +6,11 @@ use warnings;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Certificates;
-use File::Copy qw(copy);
-use File::Temp qw(tempdir);
 use IO::Socket::SSL;
 use Steelyard;
-use Way qw(dial say hear hear_all ending half_close line_of mark);
+use Way qw(modules_and dial say hear hear_all ending half_close line_of mark);
 
-my ($src, $build) = (Steelyard::src_dir(), Steelyard::build_dir());
-my $modules = tempdir('steelyard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-chmod 0755, $modules;
-for my $kind (qw(protocol scheduler persistence monitor)) {
-	mkdir "$modules/$kind";
-	for my $so (glob "$build/t/modules/$kind/*.so") {
-		copy($so, "$modules/$kind") or die "$so: $!";
-	}
-}
-my $cc = $ENV{CC} || 'cc';
-for (['protocol', 'replies'], ['persistence', 'marks']) {
-	my ($kind, $name) = @$_;
-	my $out = `$cc -std=gnu11 -shared -fPIC -fvisibility=hidden -I$src/core -I$build/core -o $modules/$kind/$name.so $src/t/way-$name.c 2>&1`;
-	is($out, '', "$kind $name for this test builds") or BAIL_OUT('no module');
-}
+my $modules = modules_and('protocol/replies', 'persistence/marks');
 my $certs = Certificates->new;
 $certs->authority('ca');
 $certs->issue('web', ca => 'ca', names => ['web.example.net']);

@@ -5,25 +5,12 @@ use strict;
 use warnings;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
-use File::Copy qw(copy);
-use File::Temp qw(tempdir);
 use IO::Select;
 use Steelyard;
 use Time::HiRes qw(time);
-use Way qw(dial say hear hear_all ending half_close cut lines_since mark);
+use Way qw(modules_and dial say hear hear_all ending half_close cut lines_since mark);
 
-my ($src, $build) = (Steelyard::src_dir(), Steelyard::build_dir());
-my $modules = tempdir('steelyard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-chmod 0755, $modules;
-for my $kind (qw(protocol scheduler persistence monitor)) {
-	mkdir "$modules/$kind";
-	for my $so (glob "$build/t/modules/$kind/*.so") {
-		copy($so, "$modules/$kind") or die "$so: $!";
-	}
-}
-my $cc = $ENV{CC} || 'cc';
-my $out = `$cc -std=gnu11 -shared -fPIC -fvisibility=hidden -I$src/core -I$build/core -o $modules/protocol/many.so $src/t/way-many.c 2>&1`;
-is($out, '', 'the protocol for this test builds') or BAIL_OUT('no module');
+my $modules = modules_and('protocol/many');
 
 my $serve = sub {
 	my $sock = shift;

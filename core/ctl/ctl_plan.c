@@ -68,6 +68,16 @@ plan_words(const struct node *node)
 	return text.at;
 }
 
+static void
+plan_say(struct plan *plan, const char *indent, char sign, const struct node *node)
+{
+	char *words = plan_words(node);
+
+	printf("%s%c %s\n", indent, sign, words);
+	free(words);
+	plan->changes++;
+}
+
 static bool
 plan_same(const struct node *a, const struct node *b)
 {
@@ -134,16 +144,9 @@ plan_kept(struct plan *plan, const char *service)
 static void
 plan_tell(struct plan *plan, const struct node *a, const struct node *b, char sign, const char *skip)
 {
-	for (const struct node *node = a->children; node; node = node->next) {
-		char *words;
-
-		if (strcmp(node->name, skip) == 0 || plan_has(b, node))
-			continue;
-		words = plan_words(node);
-		printf("    %c %s\n", sign, words);
-		free(words);
-		plan->changes++;
-	}
+	for (const struct node *node = a->children; node; node = node->next)
+		if (strcmp(node->name, skip) != 0 && !plan_has(b, node))
+			plan_say(plan, "    ", sign, node);
 }
 
 static void
@@ -265,16 +268,9 @@ plan_is_other(const struct node *node)
 static void
 plan_others(struct plan *plan, const struct node *a, const struct node *b, char sign)
 {
-	for (const struct node *node = a->children; node; node = node->next) {
-		char *words;
-
-		if (!plan_is_other(node) || plan_has(b, node))
-			continue;
-		words = plan_words(node);
-		printf("  %c %s\n", sign, words);
-		free(words);
-		plan->changes++;
-	}
+	for (const struct node *node = a->children; node; node = node->next)
+		if (plan_is_other(node) && !plan_has(b, node))
+			plan_say(plan, "  ", sign, node);
 }
 
 /* What every service stands on when it loses one server more. */

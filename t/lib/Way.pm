@@ -4,14 +4,29 @@ use strict;
 use warnings;
 use Carp qw(croak);
 use Exporter qw(import);
+use File::Temp qw(tempdir);
 use IO::Select;
 use IO::Socket::IP;
 use Socket qw(IPPROTO_TCP SOL_SOCKET SO_LINGER SO_RCVBUF SO_SNDBUF TCP_NODELAY);
 use Steelyard;
 
-our @EXPORT_OK = qw(dial say hear hear_all ending half_close cut exchange line_of lines_since mark);
+our @EXPORT_OK = qw(modules_and dial say hear hear_all ending half_close cut exchange line_of lines_since mark);
 
 $SIG{PIPE} = 'IGNORE';
+
+# The modules of the build, and others of a test's own: protocol/NAME is made of t/way-NAME.c. The folder.
+sub modules_and {
+	my $dir = tempdir('steelyard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	my ($src, $build, $cc) = (Steelyard::src_dir(), Steelyard::build_dir(), $ENV{CC} || 'cc');
+	chmod 0755, $dir;
+	system('cp', '-r', Steelyard::modules() . '/.', $dir) == 0 or croak 'cp';
+	for (@_) {
+		my ($kind, $name) = m{^(\w+)/(\w+)$} or croak "$_: not KIND/NAME";
+		my $out = `$cc -std=gnu11 -shared -fPIC -fvisibility=hidden -I$src/core -I$build/core -o $dir/$_.so $src/t/way-$name.c 2>&1`;
+		croak "$kind $name: $out" if $? != 0;
+	}
+	return $dir;
+}
 
 # A connection to a port of 127.0.0.1, or to `address`; from `from`. Dies when there is none.
 sub dial {
