@@ -159,9 +159,15 @@ subtest 'who is gone' => sub {
 			say($asks->{sock}, "to $to->{name} one\n");
 			my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+)/;
 			$how->($asks->{sock});
-			like(hear($to->{sock}, qr/\n/), qr/^gone $n\b/, 'who asked leaves: the client is told');
+			is(hear($to->{sock}, qr/\n/), "gone $n broken\n", 'who asked leaves: the client is told');
 		}
 		is(name_of($to->{sock}), $to->{name}, 'and lives');
+		# An answer after which the client would still have something to say: who asked has heard enough.
+		say($server->{sock}, "to $to->{name} enough\n");
+		my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+)/;
+		say($to->{sock}, "part $n all\n");
+		is(hear($server->{sock}, qr/\n/), "all\n", 'an answer');
+		is(hear($to->{sock}, qr/\n/), "gone $n\n", 'after which who asked leaves in order: nothing is broken');
 	}
 	for my $to (client_in(worker_of($server->{name})), client_in(worker_of($server->{name}), 1)) {
 		say($server->{sock}, "to $to->{name} late\n");
