@@ -6,9 +6,11 @@ use Carp qw(croak);
 use Fcntl qw(F_SETFD);
 use Exporter qw(import);
 use File::Temp qw(tempdir);
+use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::IP;
 use POSIX qw(WNOHANG);
+use Socket qw(SOCK_DGRAM);
 use Steelyard;
 use Way qw(hear);
 
@@ -127,7 +129,8 @@ sub run {
 # Kamailio as registrar and redirect server: REGISTER is stored (with credentials for users that
 # begin with "secret"), INVITE to "moved" gets 302 (with credentials from such users), OPTIONS to itself
 # 200. Ports: tcp, udp, tls. It can be given a host, the ports on it, and a name that it tells in Server.
-# `proxy`: it sends calls on to who is registered, by the Path of the registration, and stays in their way.
+# `proxy`: it sends calls on to who is registered, by the Path of the registration, and stays in their way; `callee`
+# is registered at that UDP port then.
 sub kamailio {
 	my (%opt) = @_;
 	my $host = $opt{host} // '127.0.0.1';
@@ -224,7 +227,20 @@ CFG
 		$run->alive or croak 'Kamailio ended: ' . $run->text;
 		IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port{tcp});
 	});
+	register_callee($host, $port{udp}, $opt{callee}) if $opt{callee};
 	return ($run, \%port);
+}
+
+sub register_callee {
+	my ($host, $port, $callee) = @_;
+	my $sock = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Type => SOCK_DGRAM) or croak "no socket: $@";
+	my $via = 'SIP/2.0/UDP ' . $sock->sockhost . ':' . $sock->sockport;
+	my $register = request('REGISTER', user => 'callee', more => "Contact: <sip:callee\@$host:$callee>\r\n") =~ s{SIP/2\.0/TCP [^;]+}{$via}r;
+	Steelyard::wait_for('a registration', sub {
+		$sock->send($register);
+		return 0 unless IO::Select->new($sock)->can_read(2) && defined $sock->recv(my $got, 65536);
+		return $got =~ m{^SIP/2\.0 200 };
+	});
 }
 
 # SIPp as a client: sipp(['-sn', 'uac', ...]) runs it to its end and returns a hash: ok, and what it
