@@ -9,7 +9,7 @@ use Certificates;
 use IO::Select;
 use IO::Socket::IP;
 use IO::Socket::SSL;
-use Sip qw(request response field messages sipp);
+use Sip qw(request response field messages sipp_server);
 use Socket qw(SOCK_DGRAM SOCK_STREAM);
 use Steelyard;
 
@@ -118,6 +118,12 @@ for my $t (@transport) {
 			. "	protocol sip { mode proxy; server-side $shown{$family}:$at; } }\n";
 	}
 }
+# SIPp at a rate: UDP both ways, and from TCP to UDP.
+my %sipp = map { $_ => sipp_server('u1', host => $ip{$_}, scenario => Sip::callee(wait => 500)) } 4, 6;
+for my $family (4, 6) {
+	$conf .= "pool sipp$family { transport udp; server s $shown{$family}:$sipp{$family}{port}; }\n"
+		. "virtual-service sipp$family { listen [::1]:0/udp; listen [::1]:0; pool sipp$family; monitor off; protocol sip { mode proxy; } }\n";
+}
 my $sy = Steelyard->start($conf);
 
 sub routes { return [ $_[0] =~ /^Record-Route: (.*)\r$/mg ] }
@@ -169,6 +175,17 @@ for my $t (@transport) {
 	for my $families ([ 6, 6 ], [ 6, 4 ], [ 4, 6 ]) {
 		my ($client, $server) = @$families;
 		subtest "$t, client IPv$client, server IPv$server" => sub { call($t, $client, $server) };
+	}
+}
+
+for my $family (4, 6) {
+	my %run = map {
+		$_->[0] => Sip::sipp_start([ '-t', $_->[1], qw(-max_socket 200 -r 20 -m 20 -d 100), '[::1]:' . $sy->port("sipp$family", $_->[2]) ],
+			host => '::1', scenario => Sip::calling())
+	} [ 'UDP', 'un', 0 ], [ 'TCP', 'tn', 1 ];
+	for my $t (sort keys %run) {
+		my $got = $run{$t}->finish;
+		ok($got->{ok} && ($got->{failed} // 1) == 0 && ($got->{good} // 0) == 20, "SIPp, $t, client IPv6, server IPv$family: 20 calls, none failed") or diag $got->{text};
 	}
 }
 
