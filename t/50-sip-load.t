@@ -51,13 +51,14 @@ sub figures {
 sub invites { my ($service, $server) = @_; return $sy->seat($service, $server)->{figures}{requests_invite} // 0 }
 
 my %to = map { $_ => /tls/ ? $front->port($_) : $sy->port($_) } @service;
+# A connection for each call; in one case one for all.
+my %how = (udp => 'un', tcp => 't1');
 my %client = map {
-	$_ => Sip::sipp_start([ '-t', $_ eq 'udp' ? 'un' : 'tn', qw(-max_socket 2000 -r 10 -d 1000 -trace_counts -recv_timeout 30000), "127.0.0.1:$to{$_}" ],
+	$_ => Sip::sipp_start([ '-t', $how{$_} // 'tn', qw(-max_socket 2000 -r 10 -d 1000 -trace_counts -recv_timeout 30000), "127.0.0.1:$to{$_}" ],
 		scenario => Sip::calling(retrans => $slow))
 } @service;
 # So many more calls of each.
-my $began = time; sub more_calls {
-	diag((time - $began) . " $_[1]");
+sub more_calls {
 	my ($n, $why) = @_;
 	my $before = figures();
 	Steelyard::wait_for("$n more calls $why", sub {
