@@ -437,7 +437,8 @@ proxy_answer(struct sy_session *session, struct call *call, uint32_t exchange, s
 	proxy_note(session, SY_SERVER, message);
 	if (call)
 		proxy_answered(session, call, message, bytes);
-	if (call && call->exchange != exchange && call->open && call->status && !call->invite) {
+	/* Of a success its exchange does not know, and would not take the ACK. */
+	if (call && call->exchange != exchange && call->open && call->status && (!call->invite || success)) {
 		proxy->strayed = call->exchange;
 		proxy->has_strayed = true;
 	}
