@@ -160,6 +160,19 @@ proxy_again(const struct call *call, size_t whole)
 	return proxy_emit(SY_CLIENT, call->exchange, whole, sy_span(call->answer->bytes, call->answer->len));
 }
 
+/* Nothing is said to its exchange after this. */
+static struct sy_verdict
+proxy_last(struct sy_session *session, struct sy_span in, const struct sip_message *message, size_t whole,
+           struct call *call)
+{
+	struct sip_session *state = session->state;
+
+	call->finished = true;
+	state->proxy->doing = call->exchange;
+	state->proxy->step = PROXY_FINISH;
+	return proxy_emit(SY_SERVER, call->exchange, whole, proxy_bytes(session, in, message));
+}
+
 static struct sy_verdict
 proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_message *message, size_t whole,
           uint64_t key)
@@ -168,10 +181,12 @@ proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_messag
 	struct proxy *proxy = state->proxy;
 	struct call *call = calls_find(&proxy->calls, key, false);
 
-	/* Of a failure it goes no further: the server had ours. */
+	/* Of a failure it goes no further: the server had ours, but for one whose answer came by another way. */
 	if (call && call->status >= 300) {
 		sy_count(session, COUNT_ACK, 1);
 		call->again_ms = 0;
+		if (call->open && !call->finished)
+			return proxy_last(session, in, message, whole, call);
 		if (!call->open && !session->datagram)
 			calls_remove(&proxy->calls, call);
 		return (struct sy_verdict){ .what = SY_DROP, .n = whole };
@@ -180,12 +195,8 @@ proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_messag
 	if (!call || !call->open || call->finished)
 		return proxy_begin(session, message, whole, key ^ 1);
 	/* A datagram may come again. */
-	if (!session->datagram) {
-		call->finished = true;
-		proxy->doing = call->exchange;
-		proxy->step = PROXY_FINISH;
-	}
-	return proxy_emit(SY_SERVER, call->exchange, whole, proxy_bytes(session, in, message));
+	return session->datagram ? proxy_emit(SY_SERVER, call->exchange, whole, proxy_bytes(session, in, message))
+	                         : proxy_last(session, in, message, whole, call);
 }
 
 /* RFC 3261 16.10: answered here, and said to the server of the INVITE. */
