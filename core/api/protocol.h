@@ -168,7 +168,7 @@ struct sy_session {
 	                           * or Steelyard stops when all is done */
 	/* In data() for an exchange of OPEN or from outside, by the core: */
 	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
-	bool broken;              /* eof: it ended in the middle of something, with a reset */
+	bool broken;              /* eof of an exchange of OPEN: in the middle of something, with a reset */
 	/* By the module: */
 	bool once;                /* before ROUTE: the exchange must not be said to two servers, or twice */
 	bool busy;                /* something is under way that a gentle drain waits for */
