@@ -95,6 +95,8 @@ client_failed(struct crowd_client *client, const char *words, const char *exampl
 
 	client_disconnect(client, true);
 	client->phase = CLIENT_PAUSED;
+	if (client->web)
+		web_failed(client);
 	if (crowd->stage == CROWD_WAITS) {
 		snprintf(client->lost, sizeof(client->lost), "%s%s%s", words, *example ? ": " : "",
 			 example);

@@ -26,7 +26,7 @@
 
 enum {
 	WEB_WORD = 128,
-	WEB_CLOSES = 4, /* so often a connection may be ended in one exchange */
+	WEB_CLOSES = 16, /* so often connections may be ended in one exchange */
 };
 
 enum web_step {
@@ -45,7 +45,7 @@ struct crowd_web {
 	enum web_step step;
 	bool logged_on; /* the connection */
 	bool closes;    /* the server has said that it closes */
-	int closed;
+	int closed;     /* connections in this exchange, by the server: it goes on over another one */
 	char user[NTLM_NAME], cookie[WEB_WORD], session[WEB_WORD];
 	struct ntlm_message message;
 	uint64_t requests, asked; /* asked: of the session */
@@ -71,6 +71,13 @@ web_connected(struct crowd_client *client)
 	web->logged_on = web->closes = false;
 	if (client->target->web == CROWD_WEB_CONNECTION)
 		web->session[0] = web->cookie[0] = 0;
+}
+
+void
+web_failed(struct crowd_client *client)
+{
+	client->web->closed = 0;
+	client->web->session[0] = 0;
 }
 
 bool
@@ -125,13 +132,17 @@ web_request(struct crowd_client *client)
 	buf_print(out, "%s\r\n", web->step == WEB_BEGIN ? "Content-Length: 0\r\n" : "");
 }
 
-/* What a client begins with on this connection. */
+/* What a client begins with on this connection; after a close, what was next, and half a logon is none. */
 static enum web_step
 web_first(const struct crowd_client *client)
 {
+	const struct crowd_web *web = client->web;
+
+	if (web->closed && web->step >= WEB_BARE)
+		return web->step >= WEB_GO_ON && !*web->session ? WEB_BEGIN : web->step;
 	if (!web_is_desk(client))
 		return WEB_BARE;
-	return client->web->logged_on ? WEB_BOOK : WEB_KNOCK;
+	return web->logged_on ? WEB_BOOK : WEB_KNOCK;
 }
 
 static enum web_step
@@ -214,6 +225,7 @@ web_step_over(struct crowd_client *client, const struct http_message *message,
 {
 	struct crowd_web *web = client->web;
 	int status = http_status(message);
+	uint64_t asked;
 
 	if (status == 409)
 		return "the connections of two users were mixed up";
@@ -244,8 +256,11 @@ web_step_over(struct crowd_client *client, const struct http_message *message,
 			client->crowd->strayed++;
 			return NULL;
 		}
-		if (status != 200 || strtoull(body->words, NULL, 10) != ++web->asked)
+		/* A request that was lost may have been counted; one that was answered must have been. */
+		asked = strtoull(body->words, NULL, 10);
+		if (status != 200 || asked <= web->asked)
 			return "the session is not what it was";
+		web->asked = asked;
 		if (web->step == WEB_END)
 			web->session[0] = 0;
 		return NULL;

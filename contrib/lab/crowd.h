@@ -228,6 +228,9 @@ int web_init(struct crowd_client *client);
 /* A connection begins: nobody is logged on. */
 void web_connected(struct crowd_client *client);
 
+/* The exchange has failed: the next one begins anew. */
+void web_failed(struct crowd_client *client);
+
 /* Whether the server has said that it closes the connection after its last answer. */
 bool web_closes(const struct crowd_client *client);
 

@@ -264,7 +264,8 @@ web_read(struct web_request *request, const struct http_message *message)
 
 	*request = (struct web_request){.message = message};
 	last = space ? memrchr(line, ' ', (size_t)(end - line)) : NULL;
-	if (!space || last <= space + 1 || space[1] != '/' || memcmp(last + 1, "HTTP/1.", 7))
+	if (!space || last <= space + 1 || space[1] != '/' || end - last != 9 ||
+	    memcmp(last + 1, "HTTP/1.", 7))
 		return false;
 	http_copy(request->method, sizeof(request->method), line, (size_t)(space - line));
 	http_copy(request->path, sizeof(request->path), space + 1, (size_t)(last - space) - 1);
