@@ -139,10 +139,15 @@ for my $case (@cases) {
 			push @wrong, "$service: UDP is checked on " . ($s->{monitors}[0]{port} // '')
 				if $udp && !$turn && $s->{role} =~ /^edge/ && ($s->{monitors}[0]{port} // '') ne '443';
 			push @wrong, "$service: SIP is not checked" if $dnslb && !grep { ($_->{port} // '') eq '5061' } @{ $s->{monitors} };
-			# Who stays for days must be let go when a server drains; media and meetings must not.
-			my $let_go = ($s->{role} eq 'sip' && !$udp) || $s->{role} eq 'web' || $ends_here || $service =~ /^(fe|director)-sip$|^edge-access-443$/;
-			push @wrong, "$service: drain-close $s->{'drain-close'}"
-				if $s->{role} !~ /^(reverse-proxy|office-web|exchange)$/ && $s->{'drain-close'} ne ($let_go ? '1m' : '0');
+			# Who stays for days must be let go when a server drains; media, meetings, calls and what servers say
+			# among themselves must not. Where requests are not seen, no phone may be cut that waits for its answer.
+			my $let_go = $s->{role} =~ /^(?:sip|web|reverse-proxy|office-web|exchange)$/ && !$udp || $ends_here
+				|| $service =~ /^(?:fe|director)-sip$|^edge-access-443$/;
+			my $unseen = $dnslb && !$ends_here || $name eq 'exchange-2010' && $s->{optional} ne 'on';
+			my $close = $unseen ? '16m' : $let_go ? '1m' : '0';
+			push @wrong, "$service: drain-close $s->{'drain-close'}, not $close" if $s->{'drain-close'} ne $close;
+			push @wrong, "$service: drain-timeout $s->{'drain-timeout'}" if !$udp && $s->{'drain-timeout'} !~ /^[14]h$/;
+			push @wrong, "$service: connect-timeout $s->{'connect-timeout'}" if !$udp && $s->{'connect-timeout'} ne '4s';
 			push @wrong, "$service: rise and fall" if grep { $_->{fall} != 3 || $_->{rise} != 2 } @{ $s->{monitors} };
 			next unless $lync{ $s->{role} };
 			push @wrong, "$service: idle-timeout $s->{'idle-timeout'}" if !$udp && $s->{'idle-timeout'} ne '30m';
