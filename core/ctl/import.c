@@ -22,7 +22,11 @@ import_name(char out[static IMPORT_NAME + 1], const char *name)
 	size_t n = 0;
 
 	for (; *name && n < IMPORT_NAME - 4; name++) {
-		bool good = isalnum((unsigned char)*name) || strchr("._-:", *name);
+		bool good = isalnum((unsigned char)*name) || strchr("._:", *name);
+
+		/* A file whose name begins with a dot is hidden from include. */
+		if (*name == '.' && n == 0)
+			continue;
 
 		if (good || (n && out[n - 1] != '-'))
 			out[n++] = good ? *name : '-';
@@ -34,28 +38,47 @@ import_name(char out[static IMPORT_NAME + 1], const char *name)
 	out[n] = '\0';
 }
 
+bool
+import_is_address(const char *text)
+{
+	for (const char *at = text; *at; at++)
+		if (!isalnum((unsigned char)*at) && !strchr(".:*[]_%-", *at))
+			return false;
+	return *text != 0;
+}
+
 void
 import_word(char *out, size_t size, const char *word)
 {
 	snprintf(out, size, "%s", word ? word : "");
 }
 
+/* Of several that want the same name, the second is NAME-2. */
+static void
+import_number(char out[static IMPORT_NAME + 1], const char *wanted, unsigned number)
+{
+	snprintf(out, IMPORT_NAME + 1, "%.*s-%u", IMPORT_NAME - 11, wanted, number);
+}
+
 struct import_service *
 import_service(struct import *import, const char *name)
 {
 	struct import_service *service;
-	char wanted[IMPORT_NAME + 1];
 	unsigned number = 1, i = 0;
 
 	import->services = must_realloc(import->services, (import->n_services + 1) * sizeof(*service));
 	service = &import->services[import->n_services];
 	*service = (struct import_service){ .transparent = -1 };
-	import_name(wanted, name);
-	import_word(service->name, sizeof(service->name), wanted);
+	import_name(service->wanted, name);
+	import_word(service->name, sizeof(service->name), service->wanted);
+	for (unsigned j = 0; j < import->n_services; j++)
+		number += strcmp(import->services[j].wanted, service->wanted) == 0;
+	if (number > 1)
+		import_number(service->name, service->wanted, number);
 	while (i < import->n_services) {
 		if (strcmp(import->services[i++].name, service->name) != 0)
 			continue;
-		snprintf(service->name, sizeof(service->name), "%.*s-%u", IMPORT_NAME - 6, wanted, ++number);
+		import_number(service->name, service->wanted, ++number);
 		i = 0;
 	}
 	import->n_services++;
@@ -142,6 +165,14 @@ import_put_time(struct text *out, const char *name, unsigned long ms)
 		text_printf(out, "    %s %s;\n", name, duration_text(ms, words));
 }
 
+static bool
+import_is_file(const char *path)
+{
+	struct stat stat_;
+
+	return access(path, R_OK) == 0 && stat(path, &stat_) == 0 && S_ISREG(stat_.st_mode);
+}
+
 /* A file of authorities that is not here would make the configuration fail; the system's are no less
  * strict. */
 static bool
@@ -149,7 +180,7 @@ import_has_ca(struct import *import, const struct import_service *service)
 {
 	if (!service->tls_verify || !*service->tls_ca)
 		return false;
-	if (access(service->tls_ca, R_OK) == 0)
+	if (import_is_file(service->tls_ca))
 		return true;
 	import_lost(import, service->where, "authorities %s are not on this machine: servers must be known to "
 		    "the system's own", service->tls_ca);
@@ -268,11 +299,11 @@ import_put_listens(struct text *out, const struct import_service *service, bool 
 static bool
 import_put_tls(struct import *import, struct text *out, const struct import_service *service)
 {
-	bool here = *service->tls_certificate && access(service->tls_certificate, R_OK) == 0;
+	bool here = *service->tls_certificate && import_is_file(service->tls_certificate);
 
 	if (!service->tls_ends || here)
 		return here;
-	import_lost(import, service->where, "TLS ends here, and its certificate%s%s is not on this machine: "
+	import_lost(import, service->where, "TLS ends here, and its certificate%s%s is no file on this machine: "
 		    "service %s is switched off until its listen statements have tls { certificate FILE; }",
 		    *service->tls_certificate ? " " : "", service->tls_certificate, service->name);
 	text_puts(out, "    enabled off;    # until the listen statements have { tls { certificate FILE; } }\n");
@@ -291,6 +322,24 @@ import_put_comment(struct text *out, const char *file, const char *where)
 }
 
 static void
+import_put_protocol(struct text *out, const struct import_service *service)
+{
+	char words[DURATION_TEXT_SIZE];
+
+	text_printf(out, "    protocol %s", service->udp ? "udp" : service->http ? "http" : "tcp");
+	if (!service->http || service->udp || !(service->header_ms || service->keepalive_ms)) {
+		text_puts(out, ";\n");
+		return;
+	}
+	text_puts(out, " {");
+	if (service->header_ms)
+		text_printf(out, " header-timeout %s;", duration_text(service->header_ms, words));
+	if (service->keepalive_ms)
+		text_printf(out, " keepalive-timeout %s;", duration_text(service->keepalive_ms, words));
+	text_puts(out, " }\n");
+}
+
+static void
 import_put_service(struct import *import, struct text *out, const struct import_service *service)
 {
 	bool sorry = false, tls;
@@ -306,8 +355,8 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	import_put_listens(out, service, tls);
 	if (service->off && (tls || !service->tls_ends))
 		text_puts(out, "    enabled off;\n");
-	text_printf(out, "    protocol %s;\n    pool %s-servers;\n", service->udp ? "udp"
-		    : service->http ? "http" : "tcp", service->name);
+	import_put_protocol(out, service);
+	text_printf(out, "    pool %s-servers;\n", service->name);
 	if (sorry)
 		text_printf(out, "    sorry-pool %s-sorry;\n", service->name);
 	text_printf(out, "    scheduler %s;\n",
@@ -315,7 +364,7 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	import_put_persistence(out, service);
 	import_put_monitor(out, &service->check);
 	if (service->transparent >= 0)
-		text_printf(out, "    snat %s;\n", service->transparent ? "off" : "on");
+		text_printf(out, "    snat %s;\n", service->transparent ? "off" : *service->snat ? service->snat : "on");
 	import_put_time(out, "idle-timeout", service->idle_ms);
 	import_put_time(out, "connect-timeout", service->connect_ms);
 	if (service->limit)
@@ -431,6 +480,24 @@ import_write_all(struct import *import, const char *folder)
 	return result;
 }
 
+/* Names that differ in the file may be the same here. */
+static void
+import_name_servers(struct import_service *service)
+{
+	for (unsigned i = 0; i < service->n_servers; i++) {
+		char *name = service->servers[i].name, wanted[IMPORT_NAME + 1];
+		unsigned number = 1, j = 0;
+
+		import_word(wanted, sizeof(wanted), name);
+		while (j < i) {
+			if (strcmp(service->servers[j++].name, name) != 0)
+				continue;
+			import_number(name, wanted, ++number);
+			j = 0;
+		}
+	}
+}
+
 /* A service that nobody would answer would not load: it is left out. */
 static void
 import_drop_empty(struct import *import)
@@ -443,6 +510,7 @@ import_drop_empty(struct import *import)
 
 		for (unsigned j = 0; j < service->n_servers; j++)
 			real += !service->servers[j].sorry;
+		import_name_servers(service);
 		/* Standbys alone are the servers. */
 		for (unsigned j = 0; real == 0 && j < service->n_servers; j++)
 			service->servers[j].sorry = false;

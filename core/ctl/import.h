@@ -39,7 +39,7 @@ struct import_check {
 
 /* One service with its servers; both readers resolve their indirections before. */
 struct import_service {
-	char name[IMPORT_NAME + 1];
+	char name[IMPORT_NAME + 1], wanted[IMPORT_NAME + 1]; /* wanted: what others may want, too */
 	char where[IMPORT_WORD];  /* in the file, for comments and the report */
 	struct text listens;      /* "203.0.113.10:443" with a blank between them */
 	bool udp;
@@ -55,6 +55,8 @@ struct import_service {
 	unsigned long persist_ms; /* 0: default */
 	unsigned long idle_ms, connect_ms;
 	int transparent;          /* 1: yes, 0: no, -1: not said */
+	char snat[IMPORT_WORD];   /* addresses that servers see instead of the client's; empty: any of ours */
+	unsigned long header_ms, keepalive_ms; /* of requests; 0: not given */
 	unsigned long limit;
 	char send_proxy[8];       /* v1, v2 or empty */
 	bool accept_proxy;
@@ -85,6 +87,8 @@ __attribute__((format(printf, 3, 4))) void import_lost(struct import *import, co
 /* A name that the configuration takes: other characters become -, doubles get a number. */
 void import_name(char out[static IMPORT_NAME + 1], const char *name);
 void import_word(char *out, size_t size, const char *word);
+/* Whether that can stand for an address, a host or a port: no variables, nothing that would end a word. */
+bool import_is_address(const char *text);
 
 /* The readers. -1: this is not such a file, or it is broken; `problem` says why. */
 int import_haproxy(struct import *import, const char *text);
