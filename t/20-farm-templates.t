@@ -209,6 +209,9 @@ for my $bad (
 	is($?, 0, 'template list');
 	my @silent = grep { $list !~ /^\Q$_->[0]\E +\S/m } @cases;
 	is("@{[ map { $_->[0] } @silent ]}", '', 'each is there, with a word about it');
+	is(scalar(grep { length > 80 } split /\n/, $list), 0, 'in lines that fit a terminal');
+	my @cut = grep { !/\.\z/ } split /\n(?=\S)/, $list =~ s/\n\z//r;
+	is("@cut", '', 'in whole sentences');
 	for my $case (@cases) {
 		my $text = `$ctl show $case->[0]`;
 		my @parameters = $text =~ /^\tparameter ([\w-]+);/mg;
