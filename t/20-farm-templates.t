@@ -181,6 +181,9 @@ for my $bad (
 	[ "deploy lync-fe-hlb { virtual-address 10.0.0.5; version 2007; front-ends { $fe } }",
 		qr/version 2007: template lync-fe-hlb knows 2010, 2013, 2015, 2019, se/ ],
 	[ "deploy lync-fe-hlb { virtual-address 10.0.0.5; front-end { $fe } }", qr/no parameter front-end; did you mean front-ends/ ],
+	[ "deploy lync-fe-hlb { virtual-address; front-ends { $fe } }", qr/^\S+: virtual-address needs a value here.*\n.*: 1 error$/m ],
+	[ 'deploy web-farm { virtual-address 10.0.0.5; web-servers { server w 10.0.0.71; } idle-timeout soon; }',
+		qr/^\S+: idle-timeout soon: .*\(from .*\n.*: 1 error$/m ], # though two services have it
 	[ "deploy lync-edge-int { internal-address 10.0.0.6; internal-edges { server edge1 10.0.0.11; } }\n"
 		. "deploy lync-fe-hlb { virtual-address 10.0.0.5; front-ends { $fe } }",
 		qr/10\.0\.0\.11 is the address of an Edge in edge-int/ ],
