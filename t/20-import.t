@@ -222,6 +222,65 @@ CFG
 	like($report, qr/Not carried over: 5$/m, 'and nothing else') or diag $report;
 }
 
+# A reverse proxy: backends by host and path become rules; what looks at anything else does not, and lets nobody in
+# who was kept out.
+{
+	my ($status, $said, $report, $conf) = import('haproxy', <<'CFG', 'ha3');
+defaults
+	mode http
+	timeout client 30m
+	timeout server 30m
+frontend web
+	bind 203.0.113.10:80
+	acl meet hdr(host) -i meet.example.net
+	acl meet hdr_beg(host) -i lyncdiscover
+	acl dom hdr_dom(host) -i example.org
+	acl owa path_beg -i /owa /ecp
+	acl api path_beg /api/
+	acl old path_reg ^/v[0-9]+/
+	acl inside src 10.0.0.0/8
+	acl idle hdr(host) x
+	use_backend fe if meet api or dom
+	use_backend ex if owa || { path_end .asmx }
+	use_backend ex if { hdr_end(host) .example.com } old
+	use_backend fe if inside
+	use_backend fe if !meet
+	use_backend fe unless meet
+	use_backend %[req.hdr(host),lower]
+	default_backend oos
+frontend only-rules
+	bind 203.0.113.11:80
+	use_backend fe if { hdr(host) a.example.net "b;}.example.net" }
+frontend only-lost
+	bind 203.0.113.12:80
+	use_backend fe if { src 10.0.0.0/8 }
+backend fe
+	server fe1 10.0.0.11:8080 check inter 5s
+backend ex
+	server ex1 10.0.0.21:80 ssl verify none check port 443
+	server spare 10.0.0.29:80 backup
+backend oos
+	cookie OOS insert
+	server oos1 10.0.0.81:80
+CFG
+	is($status, 0, 'HAProxy as a reverse proxy: carried over') or diag $said;
+	my $web = block($conf, 'virtual-service web');
+	my @rules = map { join ' ', split ' ', s/\ttls any;.*//sr } $web =~ /\trule \{(.*?)\n\t\t\}/gs;
+	is_deeply(\@rules, ['host meet.example.net lyncdiscover*; path /api/*; pool web-fe-servers;', 'host example.org *.example.org; pool web-fe-servers;',
+		'path "~(?i)^\\\\Q/owa\\\\E" "~(?i)^\\\\Q/ecp\\\\E"; pool web-ex-servers;', 'path *.asmx; pool web-ex-servers;',
+		'host *.example.com; path ~^/v[0-9]+/; pool web-ex-servers;'], 'rules, in their order') or diag $web;
+	like($web, qr/pool web-servers;.*persistence cookie/s, 'and what no rule is for');
+	like($web, qr/monitor tcp \{\n\t\tpools web-fe-servers;.*monitor tls \{\n\t\tpools web-ex-servers;\n\t\tport 443;/s, 'each pool has its own check');
+	like(block($conf, 'pool web-ex-servers'), qr/ex1.*tls \{/s, 'and its own TLS');
+	my $only = block($conf, 'virtual-service only-rules');
+	like($only, qr/host a\.example\.net "b;\}\.example\.net";.*pool only-rules-servers;.*rule \{\s+deny on;/s, 'without a default the rest is refused') or diag $only;
+	unlike($conf, qr/only-lost/, 'without a rule that is known there is no service');
+	for my $lost (qr/acl inside src/, qr/acl idle hdr/, qr/use_backend fe if inside/, qr/use_backend fe if !meet/, qr/use_backend fe unless/, qr/use_backend %\[/,
+		qr/backup server spare/, qr/only-lost: it has no default_backend, and no rules/) {
+		like($report, $lost, "reported: $lost");
+	}
+}
+
 # ---- LoadMaster ----
 my $xml = <<'XML';
 <?xml version="1.0" encoding="ISO-8859-1"?>

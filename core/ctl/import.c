@@ -115,13 +115,26 @@ import_lost(struct import *import, const char *where, const char *format, ...)
 	import->lost++;
 }
 
+static void
+import_free_service(struct import_service *service)
+{
+	for (unsigned i = 0; i < service->n_rules; i++) {
+		text_free(&service->rules[i].host);
+		text_free(&service->rules[i].path);
+	}
+	for (unsigned i = 0; i < service->n_more; i++)
+		free(service->more[i].servers);
+	free(service->rules);
+	free(service->more);
+	free(service->servers);
+	text_free(&service->listens);
+}
+
 void
 import_free(struct import *import)
 {
-	for (unsigned i = 0; i < import->n_services; i++) {
-		free(import->services[i].servers);
-		text_free(&import->services[i].listens);
-	}
+	for (unsigned i = 0; i < import->n_services; i++)
+		import_free_service(&import->services[i]);
 	free(import->services);
 	text_free(&import->report);
 	text_free(&import->problem);
@@ -129,8 +142,7 @@ import_free(struct import *import)
 
 /* ---- what is written ---- */
 
-/* A word in quotes when it needs them. */
-static void
+void
 import_put(struct text *out, const char *word)
 {
 	bool plain = *word && !strpbrk(word, " \t;{}\"'$#\\");
@@ -221,15 +233,13 @@ import_put_pool(struct import *import, struct text *out, const struct import_ser
 }
 
 static void
-import_put_monitor(struct text *out, const struct import_check *check)
+import_put_monitor(struct text *out, const struct import_check *check, const char *pool)
 {
 	char words[DURATION_TEXT_SIZE];
 
-	if (!*check->kind) {
-		text_puts(out, "    monitor off;\n");
-		return;
-	}
 	text_printf(out, "    monitor %s {\n", check->kind);
+	if (pool)
+		text_printf(out, "        pools %s-servers;\n", pool);
 	import_put_row(out, "        ", "port", check->port);
 	if (strncmp(check->kind, "http", 4) == 0) {
 		import_put_row(out, "        ", "path", check->path);
@@ -252,6 +262,23 @@ import_put_monitor(struct text *out, const struct import_check *check)
 	if (check->fall)
 		text_printf(out, "        fall %u;\n", check->fall);
 	text_puts(out, "    }\n");
+}
+
+static void
+import_put_monitors(struct text *out, const struct import_service *service)
+{
+	unsigned n = *service->check.kind != 0;
+
+	if (n)
+		import_put_monitor(out, &service->check, service->n_more ? service->name : NULL);
+	for (unsigned i = 0; i < service->n_more; i++) {
+		if (!*service->more[i].check.kind)
+			continue;
+		import_put_monitor(out, &service->more[i].check, service->more[i].name);
+		n++;
+	}
+	if (!n)
+		text_puts(out, "    monitor off;\n");
 }
 
 static void
@@ -327,16 +354,29 @@ import_put_protocol(struct text *out, const struct import_service *service)
 	char words[DURATION_TEXT_SIZE];
 
 	text_printf(out, "    protocol %s", service->udp ? "udp" : service->http ? "http" : "tcp");
-	if (!service->http || service->udp || !(service->header_ms || service->keepalive_ms)) {
+	if (!service->http || service->udp || !(service->header_ms || service->keepalive_ms || service->n_rules)) {
 		text_puts(out, ";\n");
 		return;
 	}
-	text_puts(out, " {");
+	text_puts(out, " {\n");
 	if (service->header_ms)
-		text_printf(out, " header-timeout %s;", duration_text(service->header_ms, words));
+		text_printf(out, "        header-timeout %s;\n", duration_text(service->header_ms, words));
 	if (service->keepalive_ms)
-		text_printf(out, " keepalive-timeout %s;", duration_text(service->keepalive_ms, words));
-	text_puts(out, " }\n");
+		text_printf(out, "        keepalive-timeout %s;\n", duration_text(service->keepalive_ms, words));
+	for (unsigned i = 0; i < service->n_rules; i++) {
+		const struct import_rule *rule = &service->rules[i];
+
+		text_puts(out, "        rule { ");
+		if (rule->host.len)
+			text_printf(out, "host %s; ", rule->host.at);
+		if (rule->path.len)
+			text_printf(out, "path %s; ", rule->path.at);
+		text_printf(out, "pool %s-servers; }\n",
+			    rule->pool < 0 ? service->name : service->more[rule->pool].name);
+	}
+	if (service->rules_only)
+		text_puts(out, "        rule { deny on; }\n");
+	text_puts(out, "    }\n");
 }
 
 static void
@@ -350,6 +390,8 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	import_put_pool(import, out, service, false);
 	if (sorry)
 		import_put_pool(import, out, service, true);
+	for (unsigned i = 0; i < service->n_more; i++)
+		import_put_pool(import, out, &service->more[i], false);
 	text_printf(out, "virtual-service %s {\n", service->name);
 	tls = import_put_tls(import, out, service);
 	import_put_listens(out, service, tls);
@@ -362,7 +404,7 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	text_printf(out, "    scheduler %s;\n",
 		    *service->scheduler ? service->scheduler : "least-connections");
 	import_put_persistence(out, service);
-	import_put_monitor(out, &service->check);
+	import_put_monitors(out, service);
 	if (service->transparent >= 0)
 		text_printf(out, "    snat %s;\n", service->transparent ? "off" : *service->snat ? service->snat : "on");
 	import_put_time(out, "idle-timeout", service->idle_ms);
@@ -511,6 +553,8 @@ import_drop_empty(struct import *import)
 		for (unsigned j = 0; j < service->n_servers; j++)
 			real += !service->servers[j].sorry;
 		import_name_servers(service);
+		for (unsigned j = 0; j < service->n_more; j++)
+			import_name_servers(&service->more[j]);
 		/* Standbys alone are the servers. */
 		for (unsigned j = 0; real == 0 && j < service->n_servers; j++)
 			service->servers[j].sorry = false;
@@ -520,8 +564,7 @@ import_drop_empty(struct import *import)
 		}
 		import_lost(import, service->where, "%s, so there is no service %s",
 			    service->n_servers ? "it listens nowhere" : "it has no servers", service->name);
-		free(service->servers);
-		text_free(&service->listens);
+		import_free_service(service);
 	}
 	import->n_services = kept;
 }

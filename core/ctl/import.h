@@ -66,6 +66,19 @@ struct import_service {
 	struct import_check check;
 	struct import_server *servers;
 	unsigned n_servers;
+	/* More pools, each with its servers, their TLS and their check, and the rules that lead to them. */
+	struct import_service *more;
+	unsigned n_more;
+	struct import_rule *rules;
+	unsigned n_rules;
+	bool rules_only;          /* what no rule is for is refused */
+	const void *backend;      /* of a pool in `more`: where it comes from */
+};
+
+/* Requests that match go to one of the pools in `more`, or to the service's own. */
+struct import_rule {
+	struct text host, path;   /* words as they are written; empty: any */
+	int pool;                 /* -1: its own */
 };
 
 struct import {
@@ -89,6 +102,9 @@ void import_name(char out[static IMPORT_NAME + 1], const char *name);
 void import_word(char *out, size_t size, const char *word);
 /* Whether that can stand for an address, a host or a port: no variables, nothing that would end a word. */
 bool import_is_address(const char *text);
+
+/* A word in quotes when it needs them. */
+void import_put(struct text *out, const char *word);
 
 /* The readers. -1: this is not such a file, or it is broken; `problem` says why. */
 int import_haproxy(struct import *import, const char *text);

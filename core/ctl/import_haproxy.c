@@ -270,6 +270,9 @@ ha_statement(struct ha *ha, const struct ha_line *line)
 		ha_keep(&section->binds, &section->bind_lines, &section->n_binds, line->raw, line->number);
 	else if (strcmp(line->word[0], "server") == 0 && section->n_servers < HAPROXY_SERVERS)
 		ha_keep(&section->servers, &section->server_lines, &section->n_servers, line->raw, line->number);
+	else if ((strcmp(line->word[0], "acl") == 0 || strcmp(line->word[0], "use_backend") == 0) &&
+		 strcmp(section->kind, "backend") != 0)
+		ha_keep(&section->rules, &section->rule_lines, &section->n_rules, line->raw, line->number);
 	else if (strcmp(line->word[0], "default_backend") == 0 && line->n > 1)
 		import_word(section->default_backend, IMPORT_WORD, line->word[1]);
 	else if (strcmp(line->word[0], "disabled") == 0)
@@ -371,6 +374,10 @@ ha_free(struct ha *ha)
 			free(section->binds[j]);
 		for (unsigned j = 0; j < section->n_servers; j++)
 			free(section->servers[j]);
+		for (unsigned j = 0; j < section->n_rules; j++)
+			free(section->rules[j]);
+		free(section->rules);
+		free(section->rule_lines);
 		free(section->binds);
 		free(section->bind_lines);
 		free(section->servers);

@@ -51,6 +51,9 @@ struct ha_section {
 	char **servers;
 	unsigned *server_lines;
 	unsigned n_servers;
+	char **rules;             /* "acl ..." and "use_backend ..." of a frontend */
+	unsigned *rule_lines;
+	unsigned n_rules;
 };
 
 struct ha {
@@ -72,6 +75,14 @@ unsigned long ha_time(const char *text);
 __attribute__((format(printf, 3, 4))) void ha_lost(struct ha *ha, unsigned number, const char *format, ...);
 /* The same for a line that has no equal here. */
 void ha_lost_line(struct ha *ha, const struct ha_line *line);
+/* The backend, or listen, of that name; NULL: there is none. */
+const struct ha_section *ha_backend(const struct ha *ha, const char *name);
+/* Servers of a backend, with their TLS and their check, as those of the service or pool. Gives the settings
+ * of the backend, with what its server lines say. */
+struct ha_settings ha_servers(struct ha *ha, const struct ha_section *back, struct import_service *service);
+/* Reads the rules of a frontend, of whose service back is the own pool; without a service all are lost. */
+void ha_rules(struct ha *ha, const struct ha_section *front, const struct ha_section *back,
+	      struct import_service *service);
 /* A frontend or listen section, with the backend that it names. */
 void ha_service(struct ha *ha, struct ha_section *front);
 

@@ -201,13 +201,31 @@ ha_check(struct import_service *service, const struct ha_settings *settings)
 	check->fall = settings->fall ? settings->fall : 3;
 }
 
-static const struct ha_section *
+const struct ha_section *
 ha_backend(const struct ha *ha, const char *name)
 {
 	for (unsigned i = 0; i < ha->n_sections; i++)
 		if (strcmp(ha->sections[i].kind, "frontend") != 0 && strcmp(ha->sections[i].name, name) == 0)
 			return &ha->sections[i];
 	return NULL;
+}
+
+struct ha_settings
+ha_servers(struct ha *ha, const struct ha_section *back, struct import_service *service)
+{
+	struct ha_settings settings = back->settings;
+	bool checked = false;
+
+	for (unsigned i = 0; i < back->n_servers; i++) {
+		char *copy = strdup(back->servers[i]);
+
+		must(copy);
+		ha_server(ha, back, service, copy, back->server_lines[i], &settings, &checked);
+		free(copy);
+	}
+	if (checked)
+		ha_check(service, &settings);
+	return settings;
 }
 
 /* What our own setting takes; 0 stays: not given. */
@@ -217,38 +235,64 @@ ha_between(unsigned long ms, unsigned long least, unsigned long most)
 	return ms == 0 ? 0 : ms < least ? least : ms > most ? most : ms;
 }
 
+/* The backend for what no rule is for. Without one, that of the first rule, and whatever no rule is for is
+ * refused. */
+static const struct ha_section *
+ha_default(const struct ha *ha, const struct ha_section *front, bool *rules_only)
+{
+	*rules_only = false;
+	if (*front->default_backend)
+		return ha_backend(ha, front->default_backend);
+	if (strcmp(front->kind, "frontend") != 0)
+		return front;
+	for (unsigned i = 0; strcmp(front->settings.mode, "http") == 0 && i < front->n_rules; i++) {
+		char *copy = strdup(front->rules[i]);
+		struct ha_line line = { .number = 0 };
+		const struct ha_section *back;
+
+		must(copy);
+		ha_cut(&line, copy);
+		back = ha_is(&line, 0, "use_backend") && line.n > 1 ? ha_backend(ha, line.word[1]) : NULL;
+		free(copy);
+		if (!back || !back->n_servers)
+			continue;
+		*rules_only = true;
+		return back;
+	}
+	return NULL;
+}
+
 void
 ha_service(struct ha *ha, struct ha_section *front)
 {
-	const struct ha_section *back = *front->default_backend ? ha_backend(ha, front->default_backend) : front;
+	bool rules_only;
+	const struct ha_section *back = ha_default(ha, front, &rules_only);
 	struct import_service *service;
 	struct ha_settings settings;
-	bool checked = false;
 
 	ha->now = front;
-	if (!back || (back == front && strcmp(front->kind, "frontend") == 0)) {
+	if (!back) {
+		ha_rules(ha, front, NULL, NULL);
 		ha_lost(ha, front->number, *front->default_backend ? "its default_backend %s is not in the file"
-			: "it has no default_backend%s: services are not chosen by rules here",
+			: "it has no default_backend%s, and no rules that can be carried over",
 			front->default_backend);
 		return;
 	}
-	settings = back->settings;
 	service = import_service(ha->import, front->name);
 	snprintf(service->where, sizeof(service->where), "line %u, %.10s %.100s", front->number, front->kind,
 		 front->name);
+	service->http = strcmp(front->settings.mode, "http") == 0;
+	service->rules_only = rules_only;
 	for (unsigned i = 0; i < front->n_binds; i++)
 		ha_bind(ha, service, front->binds[i], front->bind_lines[i]);
-	for (unsigned i = 0; i < back->n_servers; i++) {
-		char *copy = strdup(back->servers[i]);
-
-		must(copy);
-		ha_server(ha, back, service, copy, back->server_lines[i], &settings, &checked);
-		free(copy);
+	settings = ha_servers(ha, back, service);
+	ha_rules(ha, front, back, service);
+	if (rules_only && !service->n_rules) {
+		/* Nothing that a rule kept out may come in now. */
+		ha_lost(ha, front->number, "it has no default_backend, and no rules that can be carried over");
+		service->n_servers = 0;
 	}
 	ha_balance(ha, service, &settings);
-	if (checked)
-		ha_check(service, &settings);
-	service->http = strcmp(front->settings.mode, "http") == 0;
 	if (service->http)
 		import_word(service->cookie, sizeof(service->cookie), settings.cookie);
 	service->off = front->off || back->off;
