@@ -63,8 +63,7 @@ virtual-service own-tcp { listen 127.0.0.1:0; protocol sip { mode proxy; } pool 
 virtual-service elsewhere { listen 127.0.0.1:0; protocol sip { mode proxy; } pool elsewhere; monitor off; }
 virtual-service udp { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool udp; scheduler round-robin; persistence sip; monitor off; }
 virtual-service to-udp { listen 127.0.0.1:0; protocol sip { mode proxy; } pool over-udp; scheduler round-robin; persistence sip; monitor off; }
-# A SIPp server ends when a connection of one of its calls is closed, so none is.
-virtual-service to-tcp { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool over-tcp; persistence sip; monitor off; server-idle-connections 1000; }
+virtual-service to-tcp { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool over-tcp; persistence sip; monitor off; }
 virtual-service gone { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool gone; monitor off; }
 virtual-service two { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool two; scheduler round-robin; monitor off; }
 virtual-service tls { listen 127.0.0.1:0 { tls { certificate $dir/server.crt; key $dir/server.key; } } protocol sip { mode proxy; } pool kam-tls; monitor off; }

@@ -80,7 +80,6 @@ $uas{bell} = uas('bell', sub {
 });
 # It has begun with a request when it dies.
 $uas{trying} = uas('trying', sub { exec 'true' });
-# They end when a connection of one of their calls is closed, so none is (server-idle-connections).
 my ($sipp1, $sipp2) = map { sipp_server('t1', scenario => Sip::callee()) } 1 .. 2;
 
 sub pool { my $name = shift; return "pool $name { " . join(' ', map { "server $_ 127.0.0.1:" . $uas{$_}->port . ';' } @_) . " }\n" }
@@ -97,7 +96,7 @@ my $conf = sub {
 		. service('bell', 'bell') . service('trying', 'trying') . service('plain', 'two', 'record-route off; path off; overload-control off;')
 		. service('named', 'two', 'client-side sip.example.net; server-side 127.0.0.1:5999; path supported;')
 		. "virtual-service calls { listen 127.0.0.1:0; protocol sip { mode proxy; } pool calls; scheduler round-robin; "
-		. "persistence sip; monitor off; server-idle-connections 1000; }\n"
+		. "persistence sip; monitor off; }\n"
 		. "virtual-service steady { listen 127.0.0.1:0; protocol sip { mode proxy; } pool two; scheduler round-robin; "
 		. "persistence sip; monitor off; }\n" . ($_[0] // '');
 };

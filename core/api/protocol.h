@@ -44,6 +44,10 @@
  * said, then the end). Its end is shown with eof. When there is no such connection (any more), ROUTE ends
  * with fail(SY_FAIL_CONNECT); when P ends meanwhile, it is for the other session as if a server had left.
  *
+ * Scenario (a connection that many exchanges share): with SY_TRUNKS, messages say what they belong to. What streams of OPEN have ROUTEd to one server goes over one connection: a session whose client
+ * is that server (to_server), and where each of those streams is an exchange from outside. That session
+ * hands the answers out by what they say, and hears what the server says of its own as from any client.
+ *
  * Scenario (messages in datagrams): with SY_MESSAGES each client's address and port at a UDP listener is a
  * session. data(CLIENT) is given one datagram, and never a part of one or two in a row; each EMIT to
  * SY_CLIENT is one datagram, sent from the address and port that the client used. A datagram is consumed
@@ -154,6 +158,7 @@ struct sy_session {
 	const char *service_name;
 	bool stream;              /* the client is an exchange of another session, see OPEN */
 	bool datagram;            /* the client speaks UDP; of a stream: its parent's client does */
+	bool to_server;           /* the client is a server that the core has connected to: a trunk */
 	struct sy_span flow;      /* SY_FLOWS: names this client connection for all workers of this machine, at
 	                           * most SY_FLOW_MOST bytes; the same as long as it lives, and never that of
 	                           * another one. Of a stream: its parent's. Else len 0 */
@@ -215,6 +220,8 @@ enum sy_protocol_flag {
 	                           * PIN the session ends */
 	SY_SECURE = 16,           /* TLS with clients ends here: every TCP listener has a tls block */
 	SY_FLOWS = 32,            /* client connections have a name, session.flow, to be ROUTEd to */
+	SY_TRUNKS = 128,          /* with SY_SHARES and SY_FLOWS: the streams of OPEN share connections to servers,
+	                           * each of which is a session, to_server */
 	SY_MESSAGES = 64,         /* at a UDP listener each client's address is a session, which is given whole
 	                           * datagrams by data() */
 };

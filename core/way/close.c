@@ -101,6 +101,8 @@ close_step(struct conn *conn)
 	}
 	limits_leave(way, &conn->source_slot);
 	list_remove(&conn->of_seat);
+	if (conn->trunk)
+		seat_run(conn)->n_trunks--;
 	list_remove(&conn->of_service);
 	timer_stop(&conn->timer);
 	talk_free(conn);

@@ -83,16 +83,6 @@ hop_describe(const struct conn *client, struct hop_answer *out)
 	};
 }
 
-static void
-hop_on_socket(struct ev_loop *loop, struct ev_io *io, int events)
-{
-	struct conn *conn = container_of(io, struct conn, client.io);
-
-	(void)loop;
-	side_ready(&conn->client, events);
-	way_drive(conn);
-}
-
 /* A tunnel from the socket to the client's session. */
 static enum reason
 hop_join(struct conn *client, int fd, struct conn **out)
@@ -117,7 +107,7 @@ hop_join(struct conn *client, int fd, struct conn **out)
 		way_end(conn, reason);
 		return reason;
 	}
-	side_init(&conn->client, fd, hop_on_socket);
+	side_init(&conn->client, fd, accept_on_client);
 	conn->client.prompt = true;
 	conn->client.ready = EV_READ;
 	*out = conn;

@@ -217,7 +217,7 @@ talk_served(struct conn *conn)
 
 	session->server_name = conn->seat->server->name;
 	session->server = conn->server_addr;
-	session->server_secure = conn->server.tls != NULL;
+	session->server_secure = conn->target->tls != NULL;
 	session->server_datagram = conn->server.datagram;
 }
 

@@ -84,6 +84,9 @@ proxy_note(struct sy_session *session, enum sy_side side, const struct sip_messa
 {
 	struct sip_session *state = session->state;
 
+	/* A trunk carries what others have counted. */
+	if (session->to_server)
+		return;
 	book_message(&state->book, session, side, message);
 	proxy_live(session, message);
 }

@@ -219,13 +219,13 @@ sip_uses(const void *settings)
 {
 	const struct sip_conf *conf = settings;
 
-	return conf->mode.index == SIP_MODE_PROXY ? SY_STREAMS | SY_SHARES | SY_FLOWS | SY_MESSAGES
+	return conf->mode.index == SIP_MODE_PROXY ? SY_STREAMS | SY_SHARES | SY_FLOWS | SY_TRUNKS | SY_MESSAGES
 	                                          : SY_STREAMS | SY_DATAGRAMS;
 }
 
 static const struct sy_protocol sip_ops = {
 	.size = sizeof(sip_ops),
-	.flags = SY_STREAMS | SY_DATAGRAMS | SY_SHARES | SY_FLOWS | SY_MESSAGES,
+	.flags = SY_STREAMS | SY_DATAGRAMS | SY_SHARES | SY_FLOWS | SY_TRUNKS | SY_MESSAGES,
 	.uses = sip_uses,
 	.load_unit = "connections",
 	.gauges = book_gauges,
