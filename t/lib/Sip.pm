@@ -14,7 +14,7 @@ use Socket qw(SOCK_DGRAM);
 use Steelyard;
 use Way qw(hear);
 
-our @EXPORT_OK = qw(request response field messages registrar lab kamailio sipp sipp_server free_port);
+our @EXPORT_OK = qw(request response field messages registrar uas heard wait_heard lab kamailio sipp sipp_server free_port);
 
 my $turn = 0;
 
@@ -85,6 +85,36 @@ sub registrar {
 	});
 }
 
+# A server that answers by $answer->(request, socket) and writes all that it hears to a file.
+my $heard = tempdir('sip-heard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+sub uas {
+	my ($name, $answer) = @_;
+	return Steelyard->server($name, each => sub {
+		my $sock = shift;
+		my $buffer = '';
+		while (sysread $sock, $buffer, 65536, length $buffer) {
+			for my $message (messages(\$buffer)) {
+				open my $out, '>>', "$heard/$name" or die $!;
+				syswrite $out, "$message\0";
+				close $out;
+				my $said = $answer->($message, $sock);
+				syswrite $sock, $said if length $said;
+			}
+		}
+	});
+}
+# What it has heard, of a method and of a call, both if given.
+sub heard {
+	my ($name, $method, $id) = @_;
+	open my $in, '<', "$heard/$name" or return ();
+	local $/ = "\0";
+	return grep { (!$method || /^$method /) && (!$id || field($_, 'Call-ID') eq $id) } map { chomp; $_ } <$in>;
+}
+sub wait_heard {
+	my ($name, $method, $id) = @_;
+	return Steelyard::wait_for("$method at $name", sub { (heard($name, $method, $id))[0] });
+}
+
 # The lab's registrars, one for each name: (program, ports); $program->ask('drain', 'fe1').
 sub lab {
 	my (@names) = @_;
@@ -104,9 +134,16 @@ sub lab {
 }
 sub lab_server { return Steelyard::build_dir() . '/contrib/lab/lab-server' }
 
-# A port that was free a moment ago, for programs that want to be given one.
+# A port that was free a moment ago, for programs that want to be given one: of tcp, udp, or both.
 sub free_port {
 	my $proto = shift || 'tcp';
+	if ($proto eq 'both') {
+		for (1 .. 100) {
+			my $port = free_port('udp');
+			return $port if IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Proto => 'tcp', Listen => 1);
+		}
+		croak 'no port';
+	}
 	my $sock = IO::Socket::IP->new(LocalHost => shift // '127.0.0.1', LocalPort => 0, Proto => $proto,
 		$proto eq 'tcp' ? (Listen => 1) : ()) or croak "no port: $@";
 	return $sock->sockport;
