@@ -293,7 +293,10 @@ sub sipp_command {
 		close $out;
 		@scenario = ('-sf', "$dir/scenario.xml");
 	}
-	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, '-nostdin', '-i', $host,
+	# Left to themselves, two that begin at once may want the same one.
+	my ($transport) = join(' ', @$args) =~ /-t (\w)/;
+	my @port = grep({ $_ eq '-p' } @$args) ? () : ('-p', free_port(($transport // 'u') eq 'u' ? 'udp' : 'tcp', $host));
+	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, @port, '-nostdin', '-i', $host,
 		'-au', 'secret', '-ap', 'password', grep({ $_ eq '-m' } @$args) ? ('-recv_timeout', 30000) : (),
 		'-trace_stat', '-stf', 'stat.csv', '-fd', '1', '-trace_err', '-error_file', 'errors');
 }
