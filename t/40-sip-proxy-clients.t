@@ -187,6 +187,47 @@ subtest 'a connection that is gone' => sub {
 	like($server->wait(qr/^SIP/), qr{^SIP/2\.0 430 Flow Failed\r\n}, 'when the connection is gone: 430');
 };
 
+subtest 'a worker dies' => sub {
+	my ($grace, $henry) = phones(\&phone_tcp, qw(grace henry));
+	my $victim = worker_of($grace);
+	my $pid = $sy->pid_of('worker', $victim);
+	kill 'KILL', $pid;
+	Steelyard::wait_for('the successor', sub { my $new = $sy->pid_of('worker', $victim); $new && $new != $pid });
+	$henry->say($henry->request('INVITE', to => 'sip:grace@example.com', id => 'dead'));
+	like($henry->wait(qr{^SIP/2\.0 [2-6].*Call-ID: dead}s), qr{^SIP/2\.0 [45]}, 'who was there cannot be called');
+	my $again = phone_tcp('grace');
+	like($again->register(2), qr{^SIP/2\.0 200 }, 'connects and registers again');
+	call($henry, $again, 'back-1', 0);
+	call($again, $henry, 'back-2', 0);
+	call($henry, $again, 'back-3', 1);
+};
+
+# Its address stays, but is another worker's.
+subtest 'an upgrade in place' => sub {
+	my ($ivan) = phones(\&phone_udp, 'ivan');
+	my ($judy) = phones(\&phone_tcp, 'judy');
+	$ivan->say($ivan->request('INVITE', to => 'sip:judy@example.com', id => 'over'));
+	my $invite = $judy->wait(qr/^INVITE /);
+	$judy->answer($invite, 180, 'Ringing');
+	like($ivan->wait(qr{^SIP/2\.0 180.*Call-ID: over}s), qr{180}, 'it rings');
+	kill 'USR2', $sy->{pid};
+	$sy->wait_log(qr/upgraded: version/);
+	Steelyard::wait_for('new workers', sub { 4 == (() = $sy->log_text =~ /takes over from worker/g) });
+	$judy->answer($invite, 200, 'OK');
+	my $ok = $ivan->wait(qr{^SIP/2\.0 [2-6].*Call-ID: over}s);
+	like($ok, qr{^SIP/2\.0 200 }, 'what rang before is answered') or return;
+	my @routes = reverse @{ routes($ok) };
+	$ivan->say($ivan->request('ACK', to => 'sip:judy@example.com', id => 'over', tag => 'tjudy', uri => contact($ok), routes => \@routes));
+	like($judy->wait(qr/^ACK /), qr/^ACK /, 'the ACK arrives');
+	$judy->say($judy->request('BYE', to => 'sip:ivan@example.com', id => 'over', cseq => 11, tag => 'tivan', uri => contact($invite), routes => routes($invite)));
+	my $bye = $ivan->wait(qr/^BYE /);
+	like($bye, qr/^BYE sip:ivan\@/, 'the other one hangs up');
+	$ivan->answer($bye, 200, 'OK');
+	like($judy->wait(qr{^SIP/2\.0 .*CSeq: 11 BYE}s), qr{^SIP/2\.0 200 }, 'and that is answered');
+	call($judy, $ivan, 'over-2', 1);
+	call($ivan, $judy, 'over-3', 1);
+};
+
 subtest 'a server asks over the connection that it is asked by' => sub {
 	my $gina = phone_tcp('gina', $sy->port('asks'));
 	my $told = $gina->register;

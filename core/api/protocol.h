@@ -174,7 +174,7 @@ struct sy_session {
 	                           * or Steelyard stops when all is done */
 	/* In data() for an exchange of OPEN or from outside, by the core: */
 	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
-	bool broken;              /* eof: it ended in the middle of something, with a reset */
+	bool broken;              /* eof of an exchange of OPEN: in the middle of something, with a reset */
 	uint32_t at;              /* the same number for each exchange of OPEN that this server has; 0: nobody
 	                           * knows it */
 	/* By the module: */

@@ -330,6 +330,7 @@ attach_switched(struct way *way)
 {
 	struct generation *current = way->child->current;
 
+	attach_each(way, trunk_look_at, NULL);
 	way->most = current->config->global.worker_connections;
 	way->most_handshakes = current->config->global.worker_handshakes;
 	list_each(link, &way->child->generations) {

@@ -83,7 +83,9 @@ trunk_is_over(const struct conn *conn)
 
 	if (!conn->trunk || conn->talk->n_strands > 0 || side_pending(&conn->client))
 		return false;
-	return way->child->stopping || service_run(conn)->removed_ms || !choose_keeps(way->board, conn->seat) ||
+	/* Exchanges are of the current configuration (strand_block()), and so are their trunks. */
+	return way->child->stopping || conn->generation != way->child->current ||
+	       service_run(conn)->removed_ms || !choose_keeps(way->board, conn->seat) ||
 	       seat_run(conn)->n_trunks > conn->service->settings.server_idle_connections;
 }
 

@@ -58,8 +58,9 @@ static const struct sy_row sip_rows[] = {
 	              "a port or without; without it, the address that the client connected to."),
 	SY_ROW(struct sip_conf, server_side, "server-side", .flags = SY_PORT,
 	       .doc = "Address and port of this service that servers are told in mode proxy (Via, "
-	              "Record-Route, Path); without it, the ones that the client connected to. It "
-	              "must have a listener for the transport that servers are spoken to by."),
+	              "Record-Route, Path); without it, the ones that the client connected to, "
+	              "which is no help where clients speak IPv6 and servers IPv4. It must have a "
+	              "listener for the transport that servers are spoken to by."),
 	SY_ROW(struct sip_conf, record_route, "record-route", .preset = "on",
 	       .doc = "Mode proxy: later requests of a call come by here, too, and go to the server "
 	              "that answered the first one."),
