@@ -72,6 +72,7 @@ talk_free(struct conn *conn)
 	if (talk->open && protocol->close)
 		protocol->close(&talk->session);
 	figures_end(service_run(conn), talk->told);
+	figures_hold_end(service_run(conn), &talk->told_held);
 	talk_unmark(conn);
 	talk_forget_sent(conn);
 	list_remove(&talk->roused);
