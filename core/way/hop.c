@@ -89,8 +89,7 @@ hop_on_socket(struct ev_loop *loop, struct ev_io *io, int events)
 	struct conn *conn = container_of(io, struct conn, client.io);
 
 	(void)loop;
-	side_ready(&conn->client, events);
-	way_drive(conn);
+	way_due(&conn->client, events);
 }
 
 /* A tunnel from the socket to the client's session. */
