@@ -28,11 +28,13 @@ my $worker = $sy->pid_of('worker');
 my $N = 20;
 
 sub open_now { return scalar @{ $sy->api('GET', '/v1/connections')->{connections} } }
+sub stands_still { open my $in, '<', "/proc/$worker/stat" or die $!; return <$in> =~ /\) T / }
 # What the log says of `n` connections that ended because of what `get_ready` did in one turn.
 sub turn {
 	my ($n, $get_ready) = @_;
 	mark($sy);
 	kill 'STOP', $worker;
+	Steelyard::wait_for('the worker to stand still', \&stands_still);
 	$get_ready->();
 	kill 'CONT', $worker;
 	return Steelyard::wait_for("$n lines", sub { my @l = grep { / connection / } lines_since($sy); @l >= $n && \@l });
@@ -47,6 +49,8 @@ is_deeply([map { / client=127\.0\.0\.1:(\d+)/ } @$lines], \@ports, 'who is ready
 # What they say is no TLS, so it is told at once.
 my @web = map { dial($port{web}) } 1 .. $N;
 Steelyard::wait_for("$N connections", sub { open_now() == $N });
+# Each answer takes a turn, and each turn begins one handshake at least.
+open_now() for 1 .. $N;
 $lines = turn($N + 2, sub {
 	my @other = dial($port{first});
 	for (@web) { say($_, "\x15\x03\x01\x00\x02\x02\x28"); half_close($_) }
