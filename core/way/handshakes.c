@@ -8,7 +8,7 @@
 enum {
 	HANDSHAKES_SLOW_MS = 1000,
 	HANDSHAKES_GROUPS = 512,  /* addresses are counted by their hash */
-	HANDSHAKES_TURN_US = 500, /* spent on them in one turn, and what the last one takes longer */
+	HANDSHAKES_TURN_US = 2000, /* spent on them in one turn, and what the last one takes longer */
 };
 
 static struct conn *
