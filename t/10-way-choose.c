@@ -119,6 +119,7 @@ static struct service service = {
 	.settings = { .minimum_up = 1, .enabled = true },
 	.scheduler = { .module = &scheduler },
 	.protocol = { .module = &protocol },
+	.load_unit = "connections",
 	.life = { .timeout_ms = MINUTE_MS },
 	.target = { .pool = &pool, .seats = seats, .group = 77 },
 	.more = &other, .n_more = 1,

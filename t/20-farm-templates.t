@@ -139,10 +139,15 @@ for my $case (@cases) {
 			push @wrong, "$service: UDP is checked on " . ($s->{monitors}[0]{port} // '')
 				if $udp && !$turn && $s->{role} =~ /^edge/ && ($s->{monitors}[0]{port} // '') ne '443';
 			push @wrong, "$service: SIP is not checked" if $dnslb && !grep { ($_->{port} // '') eq '5061' } @{ $s->{monitors} };
-			# Who stays for days must be let go when a server drains; media and meetings must not.
-			my $let_go = ($s->{role} eq 'sip' && !$udp) || $s->{role} eq 'web' || $ends_here || $service =~ /^(fe|director)-sip$|^edge-access-443$/;
-			push @wrong, "$service: drain-close $s->{'drain-close'}"
-				if $s->{role} !~ /^(reverse-proxy|office-web|exchange)$/ && $s->{'drain-close'} ne ($let_go ? '1m' : '0');
+			# Who stays for days must be let go when a server drains; media, meetings, calls and what servers say
+			# among themselves must not. Where requests are not seen, no phone may be cut that waits for its answer.
+			my $let_go = $s->{role} =~ /^(?:sip|web|reverse-proxy|office-web|exchange)$/ && !$udp || $ends_here
+				|| $service =~ /^(?:fe|director)-sip$|^edge-access-443$/;
+			my $unseen = $dnslb && !$ends_here || $name eq 'exchange-2010' && $s->{optional} ne 'on';
+			my $close = $unseen ? '16m' : $let_go ? '1m' : '0';
+			push @wrong, "$service: drain-close $s->{'drain-close'}, not $close" if $s->{'drain-close'} ne $close;
+			push @wrong, "$service: drain-timeout $s->{'drain-timeout'}" if !$udp && $s->{'drain-timeout'} !~ /^[14]h$/;
+			push @wrong, "$service: connect-timeout $s->{'connect-timeout'}" if !$udp && $s->{'connect-timeout'} ne '4s';
 			push @wrong, "$service: rise and fall" if grep { $_->{fall} != 3 || $_->{rise} != 2 } @{ $s->{monitors} };
 			next unless $lync{ $s->{role} };
 			push @wrong, "$service: idle-timeout $s->{'idle-timeout'}" if !$udp && $s->{'idle-timeout'} ne '30m';
@@ -176,6 +181,9 @@ for my $bad (
 	[ "deploy lync-fe-hlb { virtual-address 10.0.0.5; version 2007; front-ends { $fe } }",
 		qr/version 2007: template lync-fe-hlb knows 2010, 2013, 2015, 2019, se/ ],
 	[ "deploy lync-fe-hlb { virtual-address 10.0.0.5; front-end { $fe } }", qr/no parameter front-end; did you mean front-ends/ ],
+	[ "deploy lync-fe-hlb { virtual-address; front-ends { $fe } }", qr/^\S+: virtual-address needs a value here.*\n.*: 1 error$/m ],
+	[ 'deploy web-farm { virtual-address 10.0.0.5; web-servers { server w 10.0.0.71; } idle-timeout soon; }',
+		qr/^\S+: idle-timeout soon: .*\(from .*\n.*: 1 error$/m ], # though two services have it
 	[ "deploy lync-edge-int { internal-address 10.0.0.6; internal-edges { server edge1 10.0.0.11; } }\n"
 		. "deploy lync-fe-hlb { virtual-address 10.0.0.5; front-ends { $fe } }",
 		qr/10\.0\.0\.11 is the address of an Edge in edge-int/ ],
@@ -204,6 +212,9 @@ for my $bad (
 	is($?, 0, 'template list');
 	my @silent = grep { $list !~ /^\Q$_->[0]\E +\S/m } @cases;
 	is("@{[ map { $_->[0] } @silent ]}", '', 'each is there, with a word about it');
+	is(scalar(grep { length > 80 } split /\n/, $list), 0, 'in lines that fit a terminal');
+	my @cut = grep { !/\.\z/ } split /\n(?=\S)/, $list =~ s/\n\z//r;
+	is("@cut", '', 'in whole sentences');
 	for my $case (@cases) {
 		my $text = `$ctl show $case->[0]`;
 		my @parameters = $text =~ /^\tparameter ([\w-]+);/mg;

@@ -147,7 +147,7 @@ CFG
 	like($mail, qr/^\tenabled off;/m, 'disabled');
 	unlike($conf, qr/rules-only|virtual-service sock/, 'what cannot be is left out');
 	for my $lost (qr/line \d+, listen web: http-request set-header/, qr/listen web: acl is_api/, qr/listen web: use_backend other/,
-		qr/balance uri has no equal/, qr/accept-proxy/, qr/certificate \/nowhere\/owa\.pem is not on this machine/,
+		qr/balance uri has no equal/, qr/accept-proxy/, qr/certificate \/nowhere\/owa\.pem is no file on this machine/,
 		qr/server option agent-check/, qr/frontend rules-only: use_backend fe-pool/, qr/rules-only: it has no default_backend/,
 		qr/bind \/run\/x\.sock/, qr/section peers/, qr/authorities \/nowhere\/ca\.pem are not on this machine/, qr/server-template web/, qr/it listens nowhere, so there is no service sock/) {
 		like($report, $lost, "reported: $lost");
@@ -160,6 +160,125 @@ CFG
 	is($? >> 8, 1, 'a second time: refused');
 	like($again, qr/lync-sip\.conf is there already, and is never overwritten/, 'in words');
 	is(slurp('ha/REPORT'), $report, 'and nothing has changed');
+}
+
+# Files of other times and habits: an address behind the name, defaults that have names and default-server,
+# variables, certificates in a folder, names that become the same here.
+{
+	mkdir "$dir/certs";
+	my ($status, $said, $report, $conf) = import('haproxy', <<"CFG", 'ha2');
+global
+	daemon
+defaults
+	mode tcp
+	timeout connect 5000
+	timeout client 1800000
+	timeout server 1800000
+	default-server inter 7s fall 4 rise 1
+listen old 10.0.0.5:135
+	server fe1 10.0.0.11:135 check port 5061
+	server "a b" 10.0.0.12:135
+	server a-b 10.0.0.13:135
+frontend named
+	bind \${VIP}:5080
+	bind 10.0.0.5:444,10.0.0.5:5070-5076
+	default_backend fe
+backend fe
+	source 10.0.0.4
+	server fe1 10.0.0.11 check
+	server fe2 "\${FE2}" check
+defaults long
+	timeout client 2h
+defaults web from long
+	mode http
+	timeout client 60s
+	timeout http-request 20s
+	timeout http-keep-alive 10s
+frontend ../owa from web
+	bind 10.0.0.6:443 ssl crt $dir/certs no-sslv3 ssl-min-ver TLSv1.2 ciphers HIGH
+	default_backend ex
+backend ex from web
+	server ex1 10.0.0.21:443
+frontend long from long
+	bind 10.0.0.7:443
+	default_backend ex
+frontend lost from nowhere
+	bind 10.0.0.8:443
+	default_backend ex
+CFG
+	is($status, 0, 'HAProxy, of other habits: carried over') or diag $said;
+	my $old = block($conf, 'virtual-service old');
+	like($old, qr/listen 10\.0\.0\.5:135;.*port 5061;\n\t\tinterval 7s;.*rise 1;\n\t\tfall 4;/s, 'an address behind the name, and default-server of defaults');
+	like(block($conf, 'pool old-servers'), qr/server a-b 10\.0\.0\.12.*server a-b-2 10\.0\.0\.13/s, 'names that become the same differ');
+	my $named = block($conf, 'virtual-service named');
+	like($named, qr/listen 10\.0\.0\.5:444;\n\tlisten 10\.0\.0\.5:5070-5076;.*snat 10\.0\.0\.4;/s, 'source is what servers see') or diag $named;
+	my $owa = block($conf, 'virtual-service owa');
+	like($owa, qr/enabled off;.*protocol http \{.*header-timeout 20s;.*keepalive-timeout 10s;/s, 'times of requests; a folder is no certificate') or diag $owa;
+	like(block($conf, 'virtual-service long'), qr/idle-timeout 2h;/, 'defaults by name');
+	for my $lost (qr/bind \$\{VIP\}:5080/, qr/server fe2 \$\{FE2\} check/, qr/bind: ciphers HIGH/, qr/certificate \S+\/certs is no file/,
+		qr/from nowhere: there are no such defaults/) {
+		like($report, $lost, "reported: $lost");
+	}
+	like($report, qr/Not carried over: 5$/m, 'and nothing else') or diag $report;
+}
+
+# A reverse proxy: backends by host and path become rules; what looks at anything else does not, and lets nobody in
+# who was kept out.
+{
+	my ($status, $said, $report, $conf) = import('haproxy', <<'CFG', 'ha3');
+defaults
+	mode http
+	timeout client 30m
+	timeout server 30m
+frontend web
+	bind 203.0.113.10:80
+	acl meet hdr(host) -i meet.example.net
+	acl meet hdr_beg(host) -i lyncdiscover
+	acl dom hdr_dom(host) -i example.org
+	acl owa path_beg -i /owa /ecp
+	acl api path_beg /api/
+	acl old path_reg ^/v[0-9]+/
+	acl inside src 10.0.0.0/8
+	acl idle hdr(host) x
+	use_backend fe if meet api or dom
+	use_backend ex if owa || { path_end .asmx }
+	use_backend ex if { hdr_end(host) .example.com } old
+	use_backend fe if inside
+	use_backend fe if !meet
+	use_backend fe unless meet
+	use_backend %[req.hdr(host),lower]
+	default_backend oos
+frontend only-rules
+	bind 203.0.113.11:80
+	use_backend fe if { hdr(host) a.example.net "b;}.example.net" }
+frontend only-lost
+	bind 203.0.113.12:80
+	use_backend fe if { src 10.0.0.0/8 }
+backend fe
+	server fe1 10.0.0.11:8080 check inter 5s
+backend ex
+	server ex1 10.0.0.21:80 ssl verify none check port 443
+	server spare 10.0.0.29:80 backup
+backend oos
+	cookie OOS insert
+	server oos1 10.0.0.81:80
+CFG
+	is($status, 0, 'HAProxy as a reverse proxy: carried over') or diag $said;
+	my $web = block($conf, 'virtual-service web');
+	my @rules = map { join ' ', split ' ', s/\ttls any;.*//sr } $web =~ /\trule \{(.*?)\n\t\t\}/gs;
+	is_deeply(\@rules, ['host meet.example.net lyncdiscover*; path /api/*; pool web-fe-servers;', 'host example.org *.example.org; pool web-fe-servers;',
+		'path "~(?i)^\\\\Q/owa\\\\E" "~(?i)^\\\\Q/ecp\\\\E"; pool web-ex-servers;', 'path *.asmx; pool web-ex-servers;',
+		'host *.example.com; path ~^/v[0-9]+/; pool web-ex-servers;'], 'rules, in their order') or diag $web;
+	like($web, qr/pool web-servers;.*persistence cookie/s, 'and what no rule is for');
+	like($web, qr/monitor tcp \{\n\t\tpools web-fe-servers;.*monitor tls \{\n\t\tpools web-ex-servers;\n\t\tport 443;/s, 'each pool has its own check');
+	like(block($conf, 'pool web-ex-servers'), qr/ex1.*tls \{/s, 'and its own TLS');
+	my $only = block($conf, 'virtual-service only-rules');
+	like($only, qr/host a\.example\.net "b;\}\.example\.net";.*pool only-rules-servers;.*rule \{\s+deny on;/s, 'without a default the rest is refused') or diag $only;
+	unlike($conf, qr/only-lost/, 'without a rule that is known there is no service');
+	for my $lost (qr/acl inside src/, qr/acl idle hdr/, qr/use_backend fe if inside/, qr/use_backend fe if !meet/, qr/use_backend fe unless/, qr/use_backend %\[/,
+		qr/backup server spare/, qr/only-lost: it has no default_backend, and no rules/) {
+		like($report, $lost, "reported: $lost");
+	}
 }
 
 # ---- LoadMaster ----
@@ -243,6 +362,30 @@ sub check_loadmaster {
 		. '<Rs><Addr>10.0.0.2</Addr></Rs></Data></Success></Response>', 'one');
 	is($status, 0, 'one service alone, as showvs answers');
 	like($rest[2], qr/server 10\.0\.0\.2 10\.0\.0\.2/, 'with its server');
+}
+
+# What the appliance has besides; what is no address goes nowhere; many services of one name.
+{
+	my $vs = sub { my $rs = '<Rs><Addr>10.0.0.2</Addr><Port>80</Port></Rs>'; "<VS><Protocol>tcp</Protocol>$_[0]" . ($_[1] // $rs) . '</VS>' };
+	my ($status, $said, $report, $conf) = import('loadmaster', '<Response><Success><Data>'
+		. $vs->('<Index>1</Index><VSAddress>10.0.0.5</VSAddress><VSPort>5061</VSPort><NickName>SIP - FE</NickName><AltAddress>10.0.0.6</AltAddress>'
+			. '<VStype>gen</VStype><AddVia>0</AddVia><ExtraPorts>444;5065-5069</ExtraPorts><ChkInterval>9</ChkInterval><ChkTimeout>4</ChkTimeout>'
+			. '<ChkRetryCount>2</ChkRetryCount><CheckType>tcp</CheckType><MaxConnsLimit>5000</MaxConnsLimit><DefaultGW>10.0.0.1</DefaultGW>'
+			. '<LocalBindAddrs>10.0.0.7</LocalBindAddrs><AllowedHosts>10.0.0.0/8</AllowedHosts><ConnsPerSecLimit>9</ConnsPerSecLimit>')
+		. $vs->('<Index>2</Index><VSAddress>10.0.0.5; } pool evil {</VSAddress><VSPort>99</VSPort><NickName>evil</NickName>', '<Rs><Addr>10.0.0.1; } x</Addr></Rs>')
+		. $vs->('<Index>3</Index><VSAddress>10.0.0.9</VSAddress><VSPort>80</VSPort><NickName>../../passwd</NickName>')
+		. join('', map { $vs->("<Index>$_</Index><VSAddress>10.0.1.$_</VSAddress><VSPort>80</VSPort><NickName>same</NickName>") } 10 .. 200)
+		. '</Data></Success></Response>', 'lm2');
+	is($status, 0, 'LoadMaster, of other habits: carried over') or diag $said;
+	my $sip = block($conf, 'virtual-service SIP-FE');
+	like($sip, qr/(?:listen 10\.0\.0\.5:\S+;\s+){3}(?:listen 10\.0\.0\.6:\S+;\s+){3}/, 'a second address, with all ports') or diag $conf;
+	like($sip, qr/interval 9s;\s+timeout 4s;.*fall 2;/s, 'times of the check');
+	like($sip, qr/max-connections 5000;/, 'a limit');
+	unlike($report, qr/AddVia/, 'no header is missed where there can be none');
+	like($report, $_, "reported: $_") for qr/gateway of its own \(DefaultGW 10\.0\.0\.1\)/, qr/snat ADDRESS.*10\.0\.0\.7/, qr/allow NETWORK.*10\.0\.0\.0\/8/,
+		qr/new connections a second \(ConnsPerSecLimit 9\)/, qr/pool evil \{ is no address/, qr/server 10\.0\.0\.1; \} x: that is no address/;
+	like($conf, qr/^virtual-service passwd /m, 'a name leads nowhere else, and hides nothing');
+	is(scalar(() = $conf =~ /^virtual-service same(?:-\d+)? /mg), 191, 'and a hundred services of one name have names of their own');
 }
 
 # ---- what is no such file ----

@@ -47,6 +47,7 @@ my $other = sub { $edge . service(shift, name => 'other', listen => '127.0.0.2:5
 # rule, what it says, found, left alone
 my @cases = (
 	[ idle => qr/30 minutes/, $pool . service('front-end', 'idle-timeout' => '11m'), $pool . service('front-end') ],
+	[ idle => qr/30 minutes/, $pool . service('xmpp', 'idle-timeout' => '11m', listen => '127.0.0.1:5269'), $pool . service('xmpp') ],
 	[ idle => qr/16m/, $pool . service('reverse-proxy', 'idle-timeout' => '10m', pool => 'p port=4443'),
 		$pool . service('reverse-proxy', 'idle-timeout' => '16m', pool => 'p port=4443') ],
 	[ idle => qr/two minutes/, $pool . service('sip', 'idle-timeout' => '90s'), $pool . service('sip', 'idle-timeout' => '6m') ],

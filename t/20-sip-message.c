@@ -452,9 +452,20 @@ test_values(void)
 	ok(sip_parameter(message.contact, "q").len == 4, "a parameter behind folds");
 }
 
-int
-main(void)
+/* For t/40-sip-proxy-torture.t: name and text of each, with a NUL behind. */
+static int
+print_rows(void)
 {
+	for (unsigned i = 0; i < ROWS; i++)
+		printf("%s%c%s%c", rows[i].name, 0, rows[i].text, 0);
+	return 0;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc == 2 && strcmp(argv[1], "rows") == 0)
+		return print_rows();
 	test_rows();
 	test_cuts();
 	test_many();

@@ -4,6 +4,7 @@
 
 #include "modules/protocol/sip/rewrite.h"
 #include "modules/protocol/sip/routing.h"
+#include "modules/protocol/sip/stun.h"
 #include "modules/protocol/sip/value.h"
 
 #define REST "From: <sip:a@a.example>;tag=1\r\nTo: <sip:b@b.example>\r\nCall-ID: c1\r\nCSeq: 7 INVITE\r\n"
@@ -23,7 +24,8 @@ message_of(const char *text)
 
 static const struct row {
 	const char *name;
-	struct { const char *uri, *fields, *from; uint16_t port; uint32_t routes; bool last, pops, forwards, length; } how;
+	struct { const char *uri, *fields, *from; uint16_t port; uint32_t routes; bool last, pops, forwards, length;
+	         const char *add; } how;
 	const char *text, *want;
 } rows[] = {
 	{ "nothing is changed", { 0 }, INVITE("Via: SIP/2.0/TCP h;branch=z9hG4bK1\r\nX : y\r\n z\r\n"),
@@ -75,6 +77,11 @@ static const struct row {
 	  INVITE("Via: SIP/2.0/UDP h\r\nRoute: <sip:p;lr>, <sip:q;lr>\r\nRoute: <sip:b@192.0.2.4>\r\n"),
 	  "INVITE sip:b@192.0.2.4 SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nRoute: <sip:p;lr>, <sip:q;lr>\r\n" REST
 	  "Content-Length: 0\r\n\r\n" },
+	{ "a strict router next: it becomes the Request-URI, which goes to the end (16.6 step 6)",
+	  { .uri = "sip:p@192.0.2.5", .routes = 1, .add = "sip:b@b.example" },
+	  INVITE("Via: SIP/2.0/UDP h\r\nRoute: <sip:p@192.0.2.5>, <sip:q;lr>\r\n"),
+	  "INVITE sip:p@192.0.2.5 SIP/2.0\r\nVia: SIP/2.0/UDP h\r\nRoute: <sip:q;lr>\r\n" REST
+	  "Content-Length: 0\r\nRoute: <sip:b@b.example>\r\n\r\n" },
 	{ "our Via goes from an answer", { .pops = true },
 	  "SIP/2.0 200 OK\r\nVia: SIP/2.0/TLS us;branch=z9hG4bK0\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n" REST "\r\n",
 	  "SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP h;branch=z9hG4bK1\r\n" REST "\r\n" },
@@ -96,7 +103,7 @@ test_rewrite(void)
 			.uri = sy_span_text(row->how.uri), .fields = sy_span_text(row->how.fields),
 			.from = sy_span_text(row->how.from), .from_port = row->how.port, .routes = row->how.routes,
 			.last_route = row->how.last, .pops_via = row->how.pops, .forwards = row->how.forwards,
-			.length = row->how.length,
+			.length = row->how.length, .add_route = sy_span_text(row->how.add),
 		};
 		size_t most = rewrite_most(&message, &how), len, tight = 0;
 		char *out = malloc(most + 1);
@@ -201,6 +208,13 @@ routes(const char *format, ...)
 }
 
 static void
+is_span(struct sy_span got, const char *want, const char *name)
+{
+	if (!ok(got.len == strlen(want) && memcmp(got.at, want, got.len) == 0, "%s", name))
+		diag("got %.*s", (int)got.len, (const char *)got.at);
+}
+
+static void
 test_routes(void)
 {
 	struct token server = { .kind = TOKEN_SERVER, .addr = { { 192, 0, 2, 7 }, 5060, SY_IPV4, 0 } };
@@ -210,15 +224,15 @@ test_routes(void)
 	const char *p = token_text(2, &flow, &self.key, "");
 	struct routing got;
 
-	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@any.example;lr>, <sip:%s@us>\r\nRoute: <sip:k>\r\n", s, f));
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@any.example;lr>, <sip:%s@us>\r\nRoute: <sip:k;lr>\r\n", s, f));
 	ok(got.told && got.token.kind == TOKEN_SERVER && got.own == 2, "of a client: to the server, and both Routes are ours");
-	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@us;lr>,<sip:%s@us;lr>, <sip:k>\r\n", f, s));
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@us;lr>,<sip:%s@us;lr>, <sip:k;lr>\r\n", f, s));
 	ok(got.told && got.token.kind == TOKEN_FLOW && got.own == 2, "of a server: to the client");
-	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@us>,<sip:%s@us>\r\nRoute: <sip:%s@us>,<sip:%s@us>\r\n", s, f, f, s));
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@us>,<sip:%s@us>\r\nRoute: <sip:%s@us;lr>,<sip:%s@us;lr>\r\n", s, f, f, s));
 	ok(got.token.kind == TOKEN_SERVER && got.own == 2, "a request that passes twice: its next two stay");
-	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@us>,<sip:k>\r\n", p));
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@us>,<sip:k;lr>\r\n", p));
 	ok(got.token.kind == TOKEN_FLOW && got.own == 1 && !got.forged, "a Path is for any call");
-	got = routing_of(&self, "sip:b@b", routes("Route: <sip:192.0.2.1;lr>, <sip:%s@us>, <sip:k>\r\n", p));
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:192.0.2.1;lr>, <sip:%s@us>, <sip:k;lr>\r\n", p));
 	ok(got.token.kind == TOKEN_FLOW && got.own == 2, "a Route to us without token");
 	got = routing_of(&self, "sip:b@b", routes("Route: <sip:192.0.2.1:5070;lr>, <sip:%s@us>\r\n", p));
 	ok(!got.told && got.own == 0 && !got.forged, "another port is not ours, and what follows waits");
@@ -240,7 +254,26 @@ test_routes(void)
 		got = routing_of(&self, uri, routes("Route: <sip:k;lr>, <sip:b@192.0.2.4>\r\n"));
 		ok(got.strict && got.token.kind == TOKEN_SERVER && got.own == 0, "a strict router's Request-URI");
 		ok(got.uri.len == 15 && memcmp(got.uri.at, "sip:b@192.0.2.4", 15) == 0, "and where it means to go");
+		got = routing_of(&self, uri, routes("Route: <sip:k>, <sip:b@192.0.2.4>\r\n"));
+		ok(got.strict && got.own == 1, "who is next is strict, too");
+		is_span(got.uri, "sip:k", "it is the Request-URI");
+		is_span(got.last, "sip:b@192.0.2.4", "and what was meant comes last");
+		got = routing_of(&self, uri, routes("Route: <sip:b@192.0.2.4>\r\n"));
+		ok(got.strict && !got.own && !got.last.len, "the one Route is where it means to go");
+		is_span(got.uri, "sip:b@192.0.2.4", "and that is all");
+		got = routing_of(&self, uri, routes("Route: <sip:k;lr>, <sip:b\r\n @192.0.2.4>\r\n"));
+		ok(!got.strict && !got.uri.len, "what would break the first line does not come into it");
 	}
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:%s@us;lr>, <sip:k>, <sip:l;lr>\r\n", s));
+	ok(got.told && got.own == 2, "behind ours one that routes strictly");
+	is_span(got.uri, "sip:k", "becomes the Request-URI");
+	is_span(got.last, "sip:b@b", "which it finds at the end");
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:k;x=y;LR=on>, <sip:l>\r\n"));
+	ok(!got.uri.len && !got.own, "lr is lr with a value, and whatever its case");
+	got = routing_of(&self, "sip:b@b", routes("Route: <sip:u;lr=1@k;x?lr>\r\n"));
+	ok(got.uri.len && got.own == 1, "but not in the user part, and not behind a question mark");
+	got = routing_of(&self, "sip:b@b", routes("Route: <tel:+1>, <sip:k\r\n ;x>\r\n"));
+	ok(!got.uri.len && !got.own, "what is no SIP URI stays where it is");
 }
 
 static void
@@ -282,6 +315,51 @@ test_transactions(void)
 	ok(routing_transaction(&invite, &key) != routing_transaction(&old, &key), "RFC 2543 has none");
 }
 
+/* ---- STUN ---- */
+
+/* The transaction and the addresses of RFC 5769 2.2 and 2.3. */
+#define STUN_TAIL "\x21\x12\xa4\x42\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae"
+
+static void
+is_stun(const char *in, size_t len, const struct sy_addr *from, const char *want, size_t want_len, const char *name)
+{
+	uint8_t out[STUN_MOST], *exact = malloc(len ? len : 1);
+	size_t got;
+
+	memcpy(exact, in, len);
+	got = stun_answer(sy_span(exact, len), from, out);
+	is_uint(got, want_len, "%s", name);
+	if (got == want_len && got)
+		is_mem(out, want, got, "%s: the bytes", name);
+	free(exact);
+}
+
+static void
+test_stun(void)
+{
+	static const struct sy_addr four = { { 192, 0, 2, 1 }, 32853, SY_IPV4, 0 };
+	static const struct sy_addr six = { { 0x20, 1, 0xd, 0xb8, 0x12, 0x34, 0x56, 0x78, 0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77 },
+	                                    32853, SY_IPV6, 0 };
+
+	is_stun("\0\1\0\0" STUN_TAIL, 20, &four,
+	        "\1\1\0\x0c" STUN_TAIL "\0\x20\0\x08\0\1\xa1\x47\xe1\x12\xa6\x43", 32, "a Binding request, IPv4 (RFC 5769 2.2)");
+	is_stun("\0\1\0\0" STUN_TAIL, 20, &six,
+	        "\1\1\0\x18" STUN_TAIL "\0\x20\0\x14\0\2\xa1\x47\x01\x13\xa9\xfa\xa5\xd3\xf1\x79\xbc\x25\xf4\xb5\xbe\xd2\xb9\xd9",
+	        44, "IPv6 (RFC 5769 2.3)");
+	is_stun("\0\1\0\x0c" STUN_TAIL "\x80\x22\0\2xy\0\0\x80\x28\0\0", 32, &four,
+	        "\1\1\0\x0c" STUN_TAIL "\0\x20\0\x08\0\1\xa1\x47\xe1\x12\xa6\x43", 32, "with what need not be understood");
+	is_stun("\0\1\0\x08" STUN_TAIL "\0\3\0\4\0\0\0\6", 28, &four,
+	        "\1\x11\0\x20" STUN_TAIL "\0\x09\0\x13\0\0\4\x14Unknown Attrib.\0\0\x0a\0\2\0\3\0\0", 52,
+	        "with what must be, and is not: 420");
+	is_stun("\0\x11\0\0" STUN_TAIL, 20, &four, "", 0, "an indication gets no answer");
+	is_stun("\1\1\0\0" STUN_TAIL, 20, &four, "", 0, "nor does an answer");
+	is_stun("\0\1\0\4" STUN_TAIL, 20, &four, "", 0, "nor what is cut off");
+	is_stun("\0\1\0\4" STUN_TAIL "\0\6\0\4", 24, &four, "", 0, "nor an attribute that is");
+	is_stun("\0\1\0\0" STUN_TAIL "\0\0\0\0", 24, &four, "", 0, "nor one with more behind it");
+	is_stun("\0\1\0\0" "\x21\x12\xa4\x43\xb7\xe7\xa7\x01\xbc\x34\xd6\x86\xfa\x87\xdf\xae", 20, &four, "", 0, "nor one without the cookie");
+	is_stun("\0\1\0", 3, &four, "", 0, "nor three bytes");
+}
+
 int
 main(void)
 {
@@ -290,5 +368,6 @@ main(void)
 	test_routes();
 	test_loops();
 	test_transactions();
+	test_stun();
 	return done_testing();
 }

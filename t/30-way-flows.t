@@ -159,9 +159,26 @@ subtest 'who is gone' => sub {
 			say($asks->{sock}, "to $to->{name} one\n");
 			my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+)/;
 			$how->($asks->{sock});
-			like(hear($to->{sock}, qr/\n/), qr/^gone $n\b/, 'who asked leaves: the client is told');
+			is(hear($to->{sock}, qr/\n/), "gone $n\n", 'who asked leaves: the client is told');
 		}
 		is(name_of($to->{sock}), $to->{name}, 'and lives');
+		say($server->{sock}, "to $to->{name} enough\n");
+		my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+)/;
+		say($to->{sock}, "part $n all\n");
+		is(hear($server->{sock}, qr/\n/), "all\n", 'an answer');
+		is(hear($to->{sock}, qr/\n/), "gone $n\n", 'and the client is told if it wanted to say more');
+	}
+	# In the log the client's own end of an exchange is not taken for the loss of the client.
+	for my $how ([ sub { say($_[0]{sock}, "end $_[1]\n") }, 'server-done' ], [ sub { cut($_[0]{sock}) }, 'server-reset' ]) {
+		my ($to, $asks) = map { client_in(worker_of($server->{name})) } 1 .. 2;
+		say($asks->{sock}, "to $to->{name} one\n");
+		my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+)/;
+		mark($sy);
+		$how->[0]->($to, $n);
+		is(hear($asks->{sock}, qr/\n/), "FAIL broken\n", 'no answer');
+		my $from = $asks->{sock}->sockport;
+		my $line = Steelyard::wait_for('the line of the exchange', sub { (grep { / client=\S+:$from / && / parent=/ } lines_since($sy))[0] });
+		is($line =~ / end=(\S+)/ ? $1 : $line, $how->[1], "which is told as $how->[1]");
 	}
 	for my $to (client_in(worker_of($server->{name})), client_in(worker_of($server->{name}), 1)) {
 		say($server->{sock}, "to $to->{name} late\n");

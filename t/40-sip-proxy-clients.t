@@ -6,19 +6,54 @@ use warnings;
 use IO::Socket::INET;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
-use Sip qw(request response field messages kamailio registrar free_port);
+use Phone;
+use Sip qw(response field kamailio registrar uas heard wait_heard free_port);
 use Steelyard;
 use Way qw(dial say hear);
 
 my ($kamailio, $kam) = kamailio(proxy => 1);
 # TCP and UDP at the same port, so that a server reaches by TCP what a client calls by UDP.
-my $both = free_port('udp');
+my $both = free_port('both');
 my $reg = registrar('r1', answer => sub {
 	my $request = shift;
 	return response($request, 200, 'OK', $request =~ /^(Path:.*\r\n)/m ? "X-$1" : '');
 });
+# A server that asks over the connection that it is asked by: the phone of Call-ID "NAME-what" by the Path of its
+# registration. It says which of its connections that is.
+my $asked = 0;
+sub asks {
+	my ($method, $name, $id) = @_;
+	my $path = field((heard('asks', 'REGISTER', "reg-$name"))[0], 'Path');
+	return "$method sip:$name\@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/TCP 192.0.2.9;branch=z9hG4bK-asks-$$-" . ++$asked . "\r\nMax-Forwards: 70\r\n"
+		. "From: <sip:server\@example.com>;tag=s\r\nTo: <sip:$name\@example.com>\r\nCall-ID: $id\r\nCSeq: 1 $method\r\nRoute: $path\r\n"
+		. "Content-Length: 0\r\n\r\n";
+}
+my $asks = uas('asks', sub {
+	my ($message, $sock) = @_;
+	return '' if $message =~ /^(?:ACK|SIP)/;
+	my $id = field($message, 'Call-ID');
+	my ($name) = field($message, 'From') =~ /sip:(\w+)\@/;
+	my $record = join '', $message =~ /^(Record-Route:.*\r\n)/mig;
+	my $more = "X-Connection: " . $sock->peerport . "\r\n${record}Contact: <sip:server\@192.0.2.9>\r\n";
+	my $ok = response($message, 200, 'OK', $more);
+	return $ok . asks('NOTIFY', $name, "notify-$name") if $message =~ /^REGISTER/;
+	if ($message =~ /^INVITE/) {
+		my $ringing = response($message, 180, 'Ringing', $record) . asks('OPTIONS', $name, "asked-$id");
+		return $id =~ /taken/ ? $ringing . $ok : $ringing;
+	}
+	return $ok . response((heard('asks', 'INVITE', $id))[0], 487, 'Request Terminated') if $message =~ /^CANCEL/;
+	# When nobody asks it any more, it does.
+	if ($id =~ /later/ && !fork) {
+		select undef, undef, undef, 0.3;
+		syswrite $sock, asks('MESSAGE', $name, "late-$name");
+		POSIX::_exit(0);
+	}
+	return $ok;
+});
 my $sy = Steelyard->start(<<"CONF");
 workers 4;
+pool asks { server a 127.0.0.1:@{[ $asks->port ]}; }
+virtual-service asks { listen 127.0.0.1:0; protocol sip { mode proxy; ring-timeout 60s; } pool asks; monitor off; }
 pool kam { transport tcp; server k 127.0.0.1:$kam->{tcp}; }
 pool reg { server r1 127.0.0.1:@{[ $reg->port ]}; }
 virtual-service kam { listen 127.0.0.1:$both 127.0.0.1:$both/udp; protocol sip { mode proxy; } pool kam; monitor off; }
@@ -31,61 +66,6 @@ sub figures {
 	my ($found) = grep { $_->{name} eq $service } @{ $sy->api('GET', '/v1/services')->{services} };
 	return $found->{figures};
 }
-
-# A phone: messages come one by one from wait(), whatever they came in.
-package Phone;
-use Test::More;
-sub new {
-	my ($class, $name, $sock, $transport) = @_;
-	my $self = bless { name => $name, sock => $sock, transport => $transport, buffer => '', got => [] }, $class;
-	$self->{host} = $sock->sockhost . ':' . $sock->sockport;
-	return $self;
-}
-sub say { my ($self, $bytes) = @_; $self->{transport} eq 'UDP' ? $self->{sock}->send($bytes) : Way::say($self->{sock}, $bytes) }
-sub wait {
-	my ($self, $pattern, $limit) = @_;
-	my $end = time + ($limit || $Steelyard::LIMIT);
-	while (1) {
-		for my $i (0 .. $#{ $self->{got} }) {
-			return splice @{ $self->{got} }, $i, 1 if $self->{got}[$i] =~ $pattern;
-		}
-		my $left = $end - time;
-		return "$self->{name} waits in vain for $pattern; has: @{ $self->{got} }"
-			if $left <= 0 || !IO::Select->new($self->{sock})->can_read($left);
-		if ($self->{transport} eq 'UDP') {
-			$self->{sock}->recv(my $bytes, 65536);
-			push @{ $self->{got} }, $bytes;
-			next;
-		}
-		return "$self->{name} lost its connection" unless sysread $self->{sock}, $self->{buffer}, 65536, length $self->{buffer};
-		push @{ $self->{got} }, Sip::messages(\$self->{buffer});
-	}
-}
-my $turn = 0;
-# is: to, id, cseq, tag, routes, uri, branch, more
-sub request {
-	my ($self, $method, %is) = @_;
-	my $branch = $is{branch} // 'z9hG4bK' . ++$turn;
-	my $to = $is{to} // "sip:$self->{name}\@example.com";
-	return "$method " . ($is{uri} // ($method eq 'REGISTER' ? 'sip:example.com' : $to)) . " SIP/2.0\r\n"
-		. "Via: SIP/2.0/$self->{transport} $self->{host};rport;branch=$branch\r\nMax-Forwards: 70\r\n"
-		. "From: <sip:$self->{name}\@example.com>;tag=" . ($is{from_tag} // "t$self->{name}") . "\r\nTo: <$to>"
-		. ($is{tag} ? ";tag=$is{tag}" : '') . "\r\nCall-ID: " . ($is{id} // "reg-$self->{name}") . "\r\nCSeq: " . ($is{cseq} // 1)
-		. " $method\r\nContact: <sip:$self->{name}\@$self->{host};transport=" . lc($self->{transport}) . ">\r\n"
-		. join('', map { "Route: $_\r\n" } @{ $is{routes} || [] }) . ($is{more} // '') . "Content-Length: 0\r\n\r\n";
-}
-sub register {
-	my ($self, $cseq) = @_;
-	$self->say($self->request('REGISTER', more => "Supported: path\r\nExpires: 600\r\n", cseq => $cseq // 1));
-	return $self->wait(qr/^SIP/);
-}
-sub answer {
-	my ($self, $request, $status, $phrase) = @_;
-	my $record = join '', $request =~ /^(Record-Route:.*\r\n)/mig;
-	$self->say(Sip::response($request, $status, $phrase, "${record}Contact: <sip:$self->{name}\@$self->{host};transport="
-		. lc($self->{transport}) . ">\r\n") =~ s/;tag=server/;tag=t$self->{name}/r);
-}
-package main;
 
 sub phone_tcp { my ($name, $to) = @_; return Phone->new($name, dial($to // $both), 'TCP') }
 sub phone_udp {
@@ -205,6 +185,97 @@ subtest 'a connection that is gone' => sub {
 	});
 	$server->say($options->(2));
 	like($server->wait(qr/^SIP/), qr{^SIP/2\.0 430 Flow Failed\r\n}, 'when the connection is gone: 430');
+};
+
+subtest 'a worker dies' => sub {
+	my ($grace, $henry) = phones(\&phone_tcp, qw(grace henry));
+	my $victim = worker_of($grace);
+	my $pid = $sy->pid_of('worker', $victim);
+	kill 'KILL', $pid;
+	Steelyard::wait_for('the successor', sub { my $new = $sy->pid_of('worker', $victim); $new && $new != $pid });
+	$henry->say($henry->request('INVITE', to => 'sip:grace@example.com', id => 'dead'));
+	like($henry->wait(qr{^SIP/2\.0 [2-6].*Call-ID: dead}s), qr{^SIP/2\.0 [45]}, 'who was there cannot be called');
+	my $again = phone_tcp('grace');
+	like($again->register(2), qr{^SIP/2\.0 200 }, 'connects and registers again');
+	call($henry, $again, 'back-1', 0);
+	call($again, $henry, 'back-2', 0);
+	call($henry, $again, 'back-3', 1);
+};
+
+# Its address stays, but is another worker's.
+subtest 'an upgrade in place' => sub {
+	my ($ivan) = phones(\&phone_udp, 'ivan');
+	my ($judy) = phones(\&phone_tcp, 'judy');
+	$ivan->say($ivan->request('INVITE', to => 'sip:judy@example.com', id => 'over'));
+	my $invite = $judy->wait(qr/^INVITE /);
+	$judy->answer($invite, 180, 'Ringing');
+	like($ivan->wait(qr{^SIP/2\.0 180.*Call-ID: over}s), qr{180}, 'it rings');
+	kill 'USR2', $sy->{pid};
+	$sy->wait_log(qr/upgraded: version/);
+	Steelyard::wait_for('new workers', sub { 4 == (() = $sy->log_text =~ /takes over from worker/g) });
+	$judy->answer($invite, 200, 'OK');
+	my $ok = $ivan->wait(qr{^SIP/2\.0 [2-6].*Call-ID: over}s);
+	like($ok, qr{^SIP/2\.0 200 }, 'what rang before is answered') or return;
+	my @routes = reverse @{ routes($ok) };
+	$ivan->say($ivan->request('ACK', to => 'sip:judy@example.com', id => 'over', tag => 'tjudy', uri => contact($ok), routes => \@routes));
+	like($judy->wait(qr/^ACK /), qr/^ACK /, 'the ACK arrives');
+	$judy->say($judy->request('BYE', to => 'sip:ivan@example.com', id => 'over', cseq => 11, tag => 'tivan', uri => contact($invite), routes => routes($invite)));
+	my $bye = $ivan->wait(qr/^BYE /);
+	like($bye, qr/^BYE sip:ivan\@/, 'the other one hangs up');
+	$ivan->answer($bye, 200, 'OK');
+	like($judy->wait(qr{^SIP/2\.0 .*CSeq: 11 BYE}s), qr{^SIP/2\.0 200 }, 'and that is answered');
+	call($judy, $ivan, 'over-2', 1);
+	call($ivan, $judy, 'over-3', 1);
+};
+
+subtest 'a server asks over the connection that it is asked by' => sub {
+	my $gina = phone_tcp('gina', $sy->port('asks'));
+	my $told = $gina->register;
+	like($told, qr{^SIP/2\.0 200 }, 'gina is registered');
+	my $connection = field($told, 'X-Connection');
+	my $notify = $gina->wait(qr/^NOTIFY /);
+	like($notify, qr{^NOTIFY sip:gina\@192\.0\.2\.1 .*^Call-ID: notify-gina\r$}ms, 'in one piece with the answer there is a request for her');
+	my $answered = sub { my $id = shift; Steelyard::wait_for("the answer to $id", sub { (grep { /^SIP/ } heard('asks', undef, $id))[0] }) };
+	$gina->answer($notify, 200, 'OK');
+	my $got = $answered->('notify-gina');
+	like($got, qr{^SIP/2\.0 200 OK\r\nVia: SIP/2\.0/TCP 192\.0\.2\.9;}, 'its answer comes back');
+	is(() = $got =~ /^Via:/mg, 1, 'with the Via of the server alone');
+	my $say = sub { my ($method, $id) = @_; $gina->say($gina->request($method, id => $id)); return $gina->wait(qr{^SIP/2\.0 [2-6].*^Call-ID: $id\r$}ms) };
+	is(field($say->('OPTIONS', 'free'), 'X-Connection'), $connection, 'then the connection serves her requests again');
+	like($say->('OPTIONS', 'later-1'), qr{^SIP/2\.0 200 }, 'when nothing is under way');
+	my $message = $gina->wait(qr/^MESSAGE /);
+	like($message, qr/^Call-ID: late-gina\r$/m, 'the server asks over it, too');
+	$gina->answer($message, 200, 'OK');
+	like($answered->('late-gina'), qr{^SIP/2\.0 200 }, 'and has its answer');
+
+	# In the middle of a call that is set up: what comes by that connection finds its way all the same.
+	my $invite = sub {
+		my $id = shift;
+		$gina->say($gina->request('INVITE', id => $id, branch => "z9hG4bK-$id"));
+		like($gina->wait(qr{^SIP/2\.0 1[^0]}), qr{^SIP/2\.0 180 }, "$id: it rings");
+		my $options = $gina->wait(qr/^OPTIONS /);
+		like($options, qr/^Call-ID: asked-$id\r$/m, "$id: and while it does, the server asks");
+		$gina->answer($options, 200, 'OK');
+		$answered->("asked-$id");
+	};
+	$invite->('taken');
+	my $ok = $gina->wait(qr{^SIP/2\.0 [2-6].*^CSeq: 1 INVITE}ms);
+	like($ok, qr{^SIP/2\.0 200 .*^Call-ID: taken\r$}ms, 'the call is taken');
+	my @routes = reverse @{ routes($ok) };
+	$gina->say($gina->request('ACK', id => 'taken', tag => 'server', uri => contact($ok), routes => \@routes));
+	wait_heard('asks', 'ACK', 'taken');
+	pass('the ACK arrives');
+	$gina->say($gina->request('BYE', id => 'taken', cseq => 2, tag => 'server', uri => contact($ok), routes => \@routes));
+	like($gina->wait(qr{^SIP/2\.0 .*^CSeq: 2 BYE}ms), qr{^SIP/2\.0 200 }, 'and so does the BYE');
+	$invite->('given-up');
+	$gina->say($gina->request('CANCEL', id => 'given-up', branch => 'z9hG4bK-given-up'));
+	like($gina->wait(qr/CSeq: 1 CANCEL/), qr{^SIP/2\.0 200 }, 'another one is cancelled');
+	like($gina->wait(qr{^SIP/2\.0 [2-6].*^CSeq: 1 INVITE}ms), qr{^SIP/2\.0 487 .*^Call-ID: given-up\r$}ms, 'and ends');
+	my ($at, $there) = map { wait_heard('asks', $_, 'given-up') } qw(INVITE CANCEL);
+	is(($there =~ /branch=(\S+?)[;\r]/)[0], ($at =~ /branch=(\S+?)[;\r]/)[0], 'its CANCEL belongs to its INVITE');
+	wait_heard('asks', 'ACK', 'given-up');
+	my $f = figures('asks');
+	is_deeply([ @$f{qw(transactions dialogs)} ], [ 0, 0 ], 'nothing is left open');
 };
 
 is($sy->stop, 0, 'it ends well');

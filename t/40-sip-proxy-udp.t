@@ -22,6 +22,7 @@ my ($kamailio, $kam) = kamailio(certs => $dir);
 # A server of ours over UDP: it hears and answers when the test says so.
 my $server = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'udp') or die $!;
 my ($at, $from) = ($server->sockport);
+my $other = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => 'udp') or die $!;
 sub server_hears {
 	my ($pattern) = @_;
 	for (1 .. 20) {
@@ -54,6 +55,9 @@ pool elsewhere { server e 127.0.0.1:@{[ $elsewhere->port ]}; }
 pool udp { server u1 127.0.0.1:$uas1->{port}; server u2 127.0.0.1:$uas2->{port}; }
 pool over-udp { transport udp; server u1 127.0.0.1:$uas1->{port}; server u2 127.0.0.1:$uas2->{port}; }
 pool own-udp { transport udp; server o 127.0.0.1:$at; }
+pool pair { transport udp; server b 127.0.0.1:$at; server o 127.0.0.1:@{[ $other->sockport ]}; }
+virtual-service busy { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool pair; scheduler round-robin; monitor off; }
+virtual-service less { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool pair; scheduler round-robin; monitor off; }
 pool over-tcp { transport tcp; server t 127.0.0.1:$uas_tcp->{port}; }
 pool gone { server g 127.0.0.1:1; }
 pool two { server g 127.0.0.1:1; server o 127.0.0.1:$at; }
@@ -63,13 +67,12 @@ virtual-service own-tcp { listen 127.0.0.1:0; protocol sip { mode proxy; } pool 
 virtual-service elsewhere { listen 127.0.0.1:0; protocol sip { mode proxy; } pool elsewhere; monitor off; }
 virtual-service udp { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool udp; scheduler round-robin; persistence sip; monitor off; }
 virtual-service to-udp { listen 127.0.0.1:0; protocol sip { mode proxy; } pool over-udp; scheduler round-robin; persistence sip; monitor off; }
-# A SIPp server ends when a connection of one of its calls is closed, so none is.
-virtual-service to-tcp { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool over-tcp; persistence sip; monitor off; server-idle-connections 1000; }
+virtual-service to-tcp { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool over-tcp; persistence sip; monitor off; }
 virtual-service gone { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool gone; monitor off; }
 virtual-service two { listen 127.0.0.1:0/udp; protocol sip { mode proxy; } pool two; scheduler round-robin; monitor off; }
 virtual-service tls { listen 127.0.0.1:0 { tls { certificate $dir/server.crt; key $dir/server.key; } } protocol sip { mode proxy; } pool kam-tls; monitor off; }
 CONF
-my %port = map { $_ => $sy->port($_) } qw(own own-tcp elsewhere udp to-udp to-tcp gone two tls);
+my %port = map { $_ => $sy->port($_) } qw(own own-tcp elsewhere udp to-udp to-tcp gone two tls busy less);
 
 sub figures {
 	my ($service) = @_;
@@ -117,6 +120,81 @@ subtest 'what is lost is said again' => sub {
 	ask_udp($client, request('OPTIONS', id => 'bad') =~ s/Content-Length: 0/Content-Length: 7/r);
 	like(hears($client, qr/^SIP/), qr{^SIP/2\.0 400 }, 'what is cut off gets 400');
 	is(figures('own')->{transactions}, 0, 'nothing is left open');
+};
+
+subtest 'keep-alives' => sub {
+	my $client = client('own');
+	my $before = figures('own')->{keepalives};
+	$client->send($_) for "\r\n\r\n", "\r\n", "\0";
+	my $transaction = 'abcdefghijkl';
+	my $stun = sub { my ($type, $attributes) = @_; return pack('nnN', $type, length $attributes, 0x2112a442) . $transaction . $attributes };
+	$client->send($stun->(0x0011, ''));
+	$client->send($stun->(0x0001, pack 'nna4', 0x8022, 4, 'test'));
+	my $got = hears($client, qr/./s);
+	my ($type, $len, $cookie, $same, $attribute, $size, $family, $port, $ip) = unpack 'nnNa12nnnnN', $got;
+	is_deeply([ $type, $len, $cookie, $same ], [ 0x0101, 12, 0x2112a442, $transaction ], 'only STUN is answered (RFC 5626 4.4.2)');
+	is_deeply([ $attribute, $size, $family, $port ^ 0x2112, $ip ^ 0x2112a442 ], [ 0x20, 8, 1, $client->sockport, 0x7f000001 ], 'with where it comes from');
+	$client->send($stun->(0x0001, pack 'nnN', 0x0003, 4, 6));
+	is(unpack('n', hears($client, qr/./s)), 0x0111, 'what must be understood, and is not, is refused');
+	ask_udp($client, request('OPTIONS', id => 'alive'));
+	my $options = server_hears(qr/^OPTIONS.*: alive\r/s);
+	server_says(response($options, 200, 'OK'));
+	like(hears($client, qr/./s), qr{^SIP/2\.0 200 }, 'the next that comes is the answer to a request');
+	is(figures('own')->{keepalives}, $before + 6, 'all are counted');
+};
+
+# So many requests at once, in parts; their answers by status.
+sub many {
+	my ($n) = @_;
+	my ($client, %status, %done) = (client('own'));
+	for (my $i = 0; $i < $n; $i += 50) {
+		my %open = map { $_ => 1 } $i .. $i + 49;
+		ask_udp($client, request('OPTIONS', id => "many-$_")) for keys %open;
+		while (%open) {
+			my ($ready) = IO::Select->new($server, $client)->can_read($Steelyard::LIMIT) or return { late => scalar keys %open };
+			my $from = recv $ready, my $bytes, 65536, 0;
+			my ($which) = $bytes =~ /^Call-ID: many-(\d+)\r$/m or next;
+			send($server, response($bytes, 200, 'OK'), 0, $from), next if $ready == $server;
+			$status{ ($bytes =~ m{^SIP/2\.0 (\d+)})[0] }++ if delete $open{$which};
+		}
+	}
+	return \%status;
+}
+
+subtest 'many requests of one address' => sub {
+	is_deeply(many(4500), { 200 => 4500 }, 'more than are remembered: each is answered');
+};
+
+# Of two servers over UDP one wants less.
+sub shares {
+	my ($service, $n, $busy) = @_;
+	my ($client, %asked, %server) = (client($service));
+	for my $i (1 .. $n) {
+		ask_udp($client, request('OPTIONS', id => "$service-$i"));
+		while (1) {
+			my ($ready) = IO::Select->new($server, $other)->can_read($Steelyard::LIMIT) or return fail("nobody hears $service-$i");
+			my $from = recv $ready, my $bytes, 65536, 0;
+			next unless $bytes =~ /^OPTIONS.*: $service-$i\r/s;
+			my $name = $ready == $server ? 'busy' : 'other';
+			$asked{$name}{$i}++;
+			my $said = $name eq 'busy' ? $busy->($bytes) : response($bytes, 200, 'OK');
+			send $ready, $said, 0, $from;
+			$server{$name}++, last if $said =~ m{^SIP/2\.0 200};
+		}
+		like(hears($client, qr/: $service-$i\r/), qr{^SIP/2\.0 200 }, "request $i is answered");
+	}
+	return map { scalar keys %{ $_ || {} } } @asked{qw(busy other)};
+}
+
+subtest 'a server that wants less' => sub {
+	my ($busy, $rest) = shares('busy', 20, sub { response($_[0], 503, 'Busy', "Retry-After: 60\r\n") });
+	cmp_ok($busy, '>=', 1, "503: it was asked $busy times");
+	cmp_ok($busy, '<=', 8, 'and then less often, for as long as Retry-After says');
+	is($rest, 20, 'the other one has answered all');
+	($busy, $rest) = shares('less', 20, sub {
+		response($_[0], 200, 'OK') =~ s/^(Via:[^\r]*?);oc;oc-algo="loss"/$1;oc=75;oc-algo="loss";oc-validity=60000;oc-seq=1.1/mr });
+	cmp_ok($busy, '>=', 1, "oc=75 (RFC 7339): it was asked $busy times");
+	cmp_ok($busy, '<=', 8, "and the other one more often: $rest");
 };
 
 subtest 'from TCP to UDP' => sub {

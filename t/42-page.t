@@ -57,7 +57,7 @@ sub show {
 }
 
 # What axe-core finds on the page as it is.
-my $axe_file = "$ENV{STEELYARD_BUILD}/npm/node_modules/axe-core/axe.min.js";
+my $axe_file = ($ENV{STEELYARD_NPM} // "$ENV{STEELYARD_BUILD}/npm") . "/node_modules/axe-core/axe.min.js";
 my $axe = do { local (@ARGV, $/) = $axe_file; -e $axe_file ? <> : undef };
 sub axe {
 	my $what = shift;

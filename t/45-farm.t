@@ -74,9 +74,9 @@ my $sy = Steelyard->start("workers auto;\n$conf", wrap => [$net->in('lb'), 'task
 # ---- the farm of L1 and L4 on one core ----
 my @fe_tls = ([5061, 'fepool'], [444, 'fepool'], [5067, 'fepool'], [443, 'webint'], [4443, 'webext']);
 my @fe_tcp = qw(135 80 8080 5060 5065 5068 5069 5070 5071 5072 5073 5075 5076 5080);
-my $l1 = join '', map({ "fe-$_->[0] 10.88.1.5:$_->[0] tls tls-name=$_->[1].lab.test answers-port=$_->[0]\n" } @fe_tls),
-	map({ "fe-$_ 10.88.1.5:$_ tcp answers-port=$_\n" } @fe_tcp), "fe-448 10.88.1.5:448 tcp optional short=1 long=0\n";
-my $l2 = join '', map { my ($port, $tls) = @$_; "web-$port 10.88.1.6:$port " . ($tls ? "tls tls-name=$tls.lab.test" : 'tcp') . " answers-port=$port\n" }
+my $l1 = join '', map({ "fe-$_->[0] 10.88.1.5:$_->[0] tls tls-name=$_->[1].lab.test answers-port=$_->[0]" . ($_->[0] =~ /443/ ? ' web=connection' : '') . "\n" } @fe_tls),
+	map({ "fe-$_ 10.88.1.5:$_ tcp answers-port=$_" . (/^80/ ? ' web=connection' : '') . "\n" } @fe_tcp), "fe-448 10.88.1.5:448 tcp optional short=1 long=0\n";
+my $l2 = join '', map { my ($port, $tls) = @$_; "web-$port 10.88.1.6:$port " . ($tls ? "tls tls-name=$tls.lab.test" : 'tcp') . " answers-port=$port web=connection\n" }
 	[443, 'webint'], [80], [4443, 'webext'], [8080];
 my $l3 = <<'TARGETS';
 int-5061 10.88.1.7:5061 tls tls-name=edgepool.lab.test answers-port=5061

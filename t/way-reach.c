@@ -3,6 +3,7 @@
  *
  *	name            and is told "name FLOW VIP SECRET" (hexadecimal, address and port, hexadecimal)
  *	answer N TEXT   TEXT is the answer to what came as "out N ..."; "part N TEXT": and more will follow
+ *	end N           there is no answer to it
  *	keep MS         its session lives so long at least
  *	ping            nothing
  *	to FLOW TEXT    TEXT is for that client, which hears "out N TEXT"
@@ -105,6 +106,11 @@ reach_client(struct sy_session *session, struct sy_span in)
 		return reach_name(session, message.len);
 	if (reach_is(message, "answer ") || reach_is(message, "part "))
 		return reach_answer(reach, message);
+	if (reach_is(message, "end ")) {
+		reach->number = (uint32_t)strtoul((const char *)message.at + 4, NULL, 10);
+		reach->then = 'E';
+		return (struct sy_verdict){ .what = SY_DROP, .n = message.len };
+	}
 	if (reach_is(message, "keep "))
 		session->until_ms = session->now_ms + strtoul((const char *)message.at + 5, NULL, 10);
 	if (reach_is(message, "keep ") || reach_is(message, "ping"))

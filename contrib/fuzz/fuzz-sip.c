@@ -12,6 +12,7 @@
 #include "modules/protocol/sip/reply.h"
 #include "modules/protocol/sip/rewrite.h"
 #include "modules/protocol/sip/routing.h"
+#include "modules/protocol/sip/stun.h"
 #include "modules/protocol/sip/value.h"
 
 const char *const fuzz_seeds[] = {
@@ -29,6 +30,8 @@ const char *const fuzz_seeds[] = {
 	"INVITE sip:b@example.com SIP/2.0\r\nRoute: <sip:192.0.2.1;lr>, \"x, y\" <sip:p@q,r;lr>\r\n"
 	"Route: <sip:[2001:db8::1];lr>\r\nVia: SIP/2.0/UDP h;rport;branch=z9hG4bK1;received=1.1.1.1,\r\n SIP/2.0/TCP g\r\n"
 	"f: sip:a@b;tag=1\r\nt: sip:a@b\r\ni: 1\r\nCSeq: 2 INVITE\r\nMax-Forwards: 0\r\nl: 2\r\n\r\nab",
+	"BYE sip:b@example.com SIP/2.0\r\nRoute: <sip:192.0.2.1;lr>, <sip:p@q;x=y>, <sip:r;lr=1>\r\n"
+	"v: SIP/2.0/UDP h;branch=z9hG4bK1\r\nf: sip:a@b;tag=1\r\nt: sip:a@b;tag=2\r\ni: 1\r\nCSeq: 2 BYE\r\nl: 0\r\n\r\n",
 	"SIP/2.0 200 OK\r\nv: SIP/2.0/TCP us;branch=z9hG4bKAaBb_- , SIP/2.0/TCP h;branch=z9hG4bK1\r\n"
 	"f: <sip:a@b>;tag=1\r\nt: <sip:a@b>;tag=2\r\ni: 1\r\nCSeq: 2 INVITE\r\n\r\n",
 	NULL
@@ -88,7 +91,9 @@ fuzz_rewritten(const struct sip_message *message, const struct rewrite *how, str
 		must(out->call_id.len == message->call_id.len && out->to_tag.len == message->to_tag.len);
 		if (!how->pops_via)
 			must(fuzz_values(out, "via", 'v') == fuzz_values(message, "via", 'v') + 1);
-		must(fuzz_values(out, "route", 0) + how->routes == fuzz_values(message, "route", 0));
+		must(fuzz_values(out, "route", 0) + how->routes + how->last_route ==
+		     fuzz_values(message, "route", 0) + (how->add_route.len > 0));
+		must(!how->uri.len || (out->uri.len == how->uri.len && !memcmp(out->uri.at, how->uri.at, out->uri.len)));
 	}
 	free(exact);
 }
@@ -125,6 +130,8 @@ fuzz_proxy(const struct sip_message *message)
 	how.from_port = 4711;
 	how.forwards = true;
 	how.routes = routing.own;
+	how.uri = routing.uri;
+	how.add_route = routing.last;
 	fuzz_rewritten(message, &how, &out);
 	if (message->len + message->body < 15000)
 		must(out.max_forwards == 70 || out.max_forwards <= message->max_forwards);
@@ -152,12 +159,27 @@ fuzz_fields(const struct sip_message *message)
 	fuzz_proxy(message);
 }
 
+/* What is at servers is a part of what there is. */
 static void
-fuzz_book(const uint8_t *data, size_t size)
+fuzz_held(const struct sy_session *session, bool all)
+{
+	for (unsigned i = 0; i < SY_GAUGES; i++) {
+		int32_t sum = 0;
+
+		for (uint32_t j = 0; j < session->n_held; j++) {
+			must(session->held[j].gauge[i] >= 0);
+			sum += session->held[j].gauge[i];
+		}
+		must(all ? sum == session->gauge[i] : sum <= session->gauge[i]);
+	}
+}
+
+static void
+fuzz_book(const uint8_t *data, size_t size, enum book_part part)
 {
 	uint32_t counts[SY_COUNTERS] = { 0 };
 	struct sy_session session = { .count = counts, .now_ms = 1 };
-	struct book book = { 0 };
+	struct book book = { .part = (uint8_t)part };
 	struct sip_message message;
 	enum sy_side side = SY_CLIENT;
 	size_t at = 0;
@@ -179,12 +201,37 @@ fuzz_book(const uint8_t *data, size_t size)
 			at++;
 		}
 		must(session.gauge[0] >= 0 && session.gauge[1] >= 0 && session.gauge[2] >= 0);
-		must((uint32_t)(session.gauge[0] + session.gauge[1] + session.gauge[2]) == book.used);
+		must(part == BOOK_STATE ||
+		     (uint32_t)(session.gauge[0] + session.gauge[1] + session.gauge[2]) == book.used);
+		fuzz_held(&session, false);
+		session.at = part == BOOK_STATE && at % 5 ? at % 23 : 0;
 	}
 	session.now_ms += UINT64_MAX / 2;
 	book_sweep(&book, &session);
 	must(book.used == 0 && !book.entries && !session.gauge[0] && !session.gauge[1] && !session.gauge[2]);
+	fuzz_held(&session, true);
 	book_free(&book);
+}
+
+/* Any bytes as the attributes of a request, and as they are. */
+static void
+fuzz_stun(const uint8_t *data, size_t size)
+{
+	static const uint8_t head[] = { 0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42 };
+	const struct sy_addr from = { .family = size % 2 ? SY_IPV4 : SY_IPV6, .port = 4711 };
+	size_t more = size / 4 * 4 < 1024 ? size / 4 * 4 : 1024, len;
+	uint8_t *in = calloc(1, 20 + more), out[STUN_MOST];
+
+	must(in);
+	memcpy(in, head, sizeof(head));
+	in[2] = (uint8_t)(more >> 8);
+	in[3] = (uint8_t)more;
+	if (more)
+		memcpy(in + 20, data, more);
+	len = stun_answer(sy_span(in, 20 + more), &from, out);
+	must(len == 0 || (len >= 32 && len <= STUN_MOST && len % 4 == 0 && out[3] + 20u == len));
+	free(in);
+	must(stun_answer(sy_span(data, size), &from, out) <= STUN_MOST);
 }
 
 int
@@ -215,6 +262,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		must(part.len + part.body <= size);
 		fuzz_fields(&part);
 	}
-	fuzz_book(data, size);
+	fuzz_book(data, size, BOOK_ALL);
+	fuzz_book(data, size, BOOK_STATE);
+	fuzz_stun(data, size);
 	return 0;
 }

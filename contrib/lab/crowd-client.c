@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -94,6 +95,8 @@ client_failed(struct crowd_client *client, const char *words, const char *exampl
 
 	client_disconnect(client, true);
 	client->phase = CLIENT_PAUSED;
+	if (client->web)
+		web_failed(client);
 	if (crowd->stage == CROWD_WAITS) {
 		snprintf(client->lost, sizeof(client->lost), "%s%s%s", words, *example ? ": " : "",
 			 example);
@@ -211,6 +214,8 @@ client_begin(struct crowd_client *client)
 	client->phase = CLIENT_CONNECT;
 	client->began = crowd_now();
 	client->half_closed = false;
+	if (client->web)
+		web_connected(client);
 	if (!client->second_try) {
 		client->asked = client->began;
 		client->lost_server = -1;
@@ -286,7 +291,7 @@ client_half_closes(const struct crowd_client *client)
 {
 	uint64_t every = client->crowd->half_close_every;
 
-	return every && !client->stays && client->target->transport != LAB_UDP &&
+	return every && !client->stays && !client->web && client->target->transport != LAB_UDP &&
 	       (client->sequence + client->number) % every == 0;
 }
 
@@ -309,6 +314,8 @@ client_answered(struct crowd_client *client, int server)
 	client->second_try = false;
 	client_settle(client);
 	if (client->stays) {
+		if (web_closes(client))
+			client_disconnect(client, false);
 		client_rest(client, crowd->interval);
 	} else if (client->half_closed) {
 		client->phase = CLIENT_ENDING;
@@ -382,6 +389,11 @@ client_receive(struct crowd_client *client)
 		return 1;
 	case EXCHANGE_RIGHT:
 		client_answered(client, server);
+		return -1;
+	case EXCHANGE_ELSEWHERE:
+		client_disconnect(client, false);
+		client->phase = CLIENT_PAUSED;
+		client_wait(client, 0);
 		return -1;
 	case EXCHANGE_WRONG:
 		break;
@@ -548,4 +560,5 @@ client_free(struct crowd_client *client)
 {
 	ev_timer_stop(client->crowd->loop, &client->timer);
 	client_disconnect(client, true);
+	free(client->web);
 }

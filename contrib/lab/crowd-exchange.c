@@ -21,6 +21,10 @@ exchange_ask(struct crowd_client *client)
 	uint64_t number = ++client->sequence;
 	int len;
 
+	if (client->web) {
+		web_ask(client);
+		return;
+	}
 	client->kind = CLIENT_TEXT;
 	/* Large ones in turn, and not by all clients at once. */
 	if (crowd->bulk && client->target->transport != LAB_UDP &&
@@ -138,6 +142,8 @@ exchange_check(struct crowd_client *client, int *server, const char **words,
 	size_t len;
 
 	example[0] = 0;
+	if (client->web)
+		return web_check(client, server, words, example);
 	if (client->kind == CLIENT_BULK && !exchange_bulk(client, example)) {
 		*words = "a large answer arrived with wrong bytes";
 		return EXCHANGE_WRONG;

@@ -86,6 +86,8 @@ report_print(struct crowd *crowd, FILE *to)
 		"connections lost and tried once more: %" PRIu64 " moved to another server, "
 		"%" PRIu64 " answered again by the same\n",
 		crowd->moved, crowd->again);
+	if (crowd->strayed)
+		fprintf(to, "web sessions that were not found again: %" PRIu64 "\n", crowd->strayed);
 	for (int i = 0; i < CROWD_FAULTS && crowd->faults[i].target; i++) {
 		const struct crowd_fault *fault = &crowd->faults[i];
 
@@ -132,11 +134,11 @@ report_json_target(const struct crowd *crowd, const struct crowd_target *target,
 	fprintf(to,
 		", \"address\": \"%s\", \"transport\": \"%s\", \"optional\": %s, "
 		"\"exchanges\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"moved\": %" PRIu64
-		", \"again\": %" PRIu64 ", \"switched\": %" PRIu64 ", \"unanswered\": %" PRIu64
+		", \"again\": %" PRIu64 ", \"strayed\": %" PRIu64 ", \"switched\": %" PRIu64 ", \"unanswered\": %" PRIu64
 		", \"connections\": %" PRIu64 ", \"slowest_ms\": %.3f, \"servers\": {",
 		addr_text(&target->addr, addr), transport_name(target->transport),
 		target->optional ? "true" : "false", target->exchanges, target->failed,
-		target->moved, target->again, target->switched, target->unanswered,
+		target->moved, target->again, target->strayed, target->switched, target->unanswered,
 		target->connections, target->slowest * 1000);
 	for (int i = 0; i < crowd->server_count; i++) {
 		if (!target->by_server[i].exchanges)
@@ -207,10 +209,10 @@ report_json_write(const struct crowd *crowd, FILE *to)
 	fprintf(to,
 		",\n  \"seconds\": %.3f,\n  \"clients\": %" PRIu32 ",\n  \"exchanges\": %" PRIu64
 		",\n  \"failed\": %" PRIu64 ",\n  \"moved\": %" PRIu64 ",\n  \"again\": %" PRIu64
-		",\n  \"switched\": %" PRIu64 ",\n  \"connections\": %" PRIu64
+		",\n  \"strayed\": %" PRIu64 ",\n  \"switched\": %" PRIu64 ",\n  \"connections\": %" PRIu64
 		",\n  \"bytes\": %" PRIu64 ",\n",
 		crowd->ended - crowd->started, crowd->client_count, crowd->exchanges, crowd->failed,
-		crowd->moved, crowd->again, crowd->switched, crowd->connections, crowd->bytes);
+		crowd->moved, crowd->again, crowd->strayed, crowd->switched, crowd->connections, crowd->bytes);
 	report_json_times(&crowd->answer_times, "answer_ms", to);
 	report_json_times(&crowd->connect_times, "connect_ms", to);
 	report_json_servers(crowd, to);

@@ -9,6 +9,9 @@ const char target_usage[] =
     "  tls-name=NAME     sent as SNI and, with --state, verified\n"
     "  answers-port=N    the server's port that must answer\n"
     "  sees=client       the server must see the client's own address\n"
+    "  web=connection    a web service: users at desks log on with NTLM, phones do not; each\n"
+    "                    exchange has a session of its own\n"
+    "  web=cookie        the same, with sessions that outlive connections by the cookie MS-WSMAN\n"
     "  optional          no failure if nothing answers there at all\n";
 
 static int
@@ -24,6 +27,10 @@ target_setting(struct crowd_target *target, const char *word, struct lab_err *er
 	}
 	if (!strcmp(word, "sees=client")) {
 		target->sees_client = true;
+		return 0;
+	}
+	if (!strcmp(word, "web=connection") || !strcmp(word, "web=cookie")) {
+		target->web = strcmp(value, "cookie") ? CROWD_WEB_CONNECTION : CROWD_WEB_COOKIE;
 		return 0;
 	}
 	if (value && len == 8 && !memcmp(word, "tls-name", len)) {
@@ -45,7 +52,7 @@ target_setting(struct crowd_target *target, const char *word, struct lab_err *er
 	}
 	return err_set(err,
 		       "\"%s\" is not a setting of a target: short=N, long=N, tls-name=NAME, "
-		       "answers-port=N, sees=client or optional",
+		       "answers-port=N, sees=client, web=connection, web=cookie or optional",
 		       word);
 }
 
@@ -79,6 +86,8 @@ target_add(struct crowd *crowd, int count, char **words, struct lab_err *err)
 	if (target->tls_name && target->transport != LAB_TLS)
 		return err_set(err, "tls-name is for tls targets, %s is %s", target->name,
 			       transport_name(target->transport));
+	if (target->web && target->transport == LAB_UDP)
+		return err_set(err, "web services are not on udp, %s is", target->name);
 	crowd->target_count++;
 	return 0;
 }

@@ -45,6 +45,15 @@ struct crowd_count {
 	double last;                /* when the last one was */
 };
 
+/* Whether a target is asked as a web service (crowd-web.c), and how long its sessions live. */
+enum crowd_web_kind {
+	CROWD_WEB_NONE,
+	CROWD_WEB_CONNECTION,
+	CROWD_WEB_COOKIE,
+};
+
+struct crowd_web;
+
 struct crowd_target {
 	char name[CROWD_NAME];
 	char *tls_name; /* sent as SNI and verified; NULL: neither */
@@ -53,10 +62,11 @@ struct crowd_target {
 	uint16_t answers_port; /* the server's port that must answer; 0: any */
 	bool sees_client;      /* the server must see the client's own address */
 	bool optional;         /* no failure if nothing answers there at all */
+	enum crowd_web_kind web;
 	bool answered;
 	int shorts, longs;
 	int open; /* connections that stand now */
-	uint64_t connections, exchanges, before, failed, moved, again, switched, unanswered;
+	uint64_t connections, exchanges, before, failed, moved, again, switched, unanswered, strayed;
 	double slowest;
 	struct crowd_count by_server[CROWD_SERVERS];
 };
@@ -115,6 +125,7 @@ struct crowd_client {
 	bool second_try;    /* the connection before this one was lost */
 	double retry_until; /* then the second try has failed */
 	char lost[CROWD_WORDS];
+	struct crowd_web *web; /* of a web service's user */
 };
 
 enum crowd_stage {
@@ -148,7 +159,7 @@ struct crowd {
 	enum crowd_stage stage;
 	uint32_t unsettled, working; /* clients without a first exchange; clients not yet DONE */
 	uint64_t source_next, random;
-	uint64_t exchanges, before, failed, moved, again, switched, connections, bytes, unkept;
+	uint64_t exchanges, before, failed, moved, again, switched, connections, bytes, unkept, strayed;
 	struct crowd_times answer_times, connect_times;
 	struct crowd_fault faults[CROWD_FAULTS];
 	double started, ended, ticked;
@@ -202,11 +213,31 @@ enum exchange_verdict {
 	EXCHANGE_MORE, /* the answer is not complete */
 	EXCHANGE_RIGHT,
 	EXCHANGE_WRONG, /* words and example say what */
+	EXCHANGE_ELSEWHERE, /* the server closes; it goes on over a new connection */
 };
 
 /* Looks at client->in; *server is the index of the one that answered. */
 enum exchange_verdict exchange_check(struct crowd_client *client, int *server, const char **words,
 				     char example[static CROWD_WORDS]);
+
+/* ---- crowd-web.c: the same for web services ---- */
+
+/* Gives the client what it needs for that; client_free() frees it. 0, or -1: no memory. */
+int web_init(struct crowd_client *client);
+
+/* A connection begins: nobody is logged on. */
+void web_connected(struct crowd_client *client);
+
+/* The exchange has failed: the next one begins anew. */
+void web_failed(struct crowd_client *client);
+
+/* Whether the server has said that it closes the connection after its last answer. */
+bool web_closes(const struct crowd_client *client);
+
+/* As exchange_ask() and exchange_check(), to which an exchange is one question and one answer. */
+void web_ask(struct crowd_client *client);
+enum exchange_verdict web_check(struct crowd_client *client, int *server, const char **words,
+				char example[static CROWD_WORDS]);
 
 /* ---- crowd-count.c ---- */
 

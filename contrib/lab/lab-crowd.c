@@ -32,9 +32,12 @@ crowd_people(struct crowd *crowd, struct lab_err *err)
 	for (int i = 0; i < crowd->target_count; i++) {
 		struct crowd_target *target = &crowd->targets[i];
 
-		for (int j = 0; j < target->shorts + target->longs; j++, number++)
+		for (int j = 0; j < target->shorts + target->longs; j++, number++) {
 			client_init(&crowd->clients[number], crowd, target, j >= target->shorts,
 				    number);
+			if (target->web && web_init(&crowd->clients[number]))
+				return err_set(err, "out of memory for %u clients", count);
+		}
 	}
 	crowd->client_count = crowd->unsettled = crowd->working = count;
 	crowd->source_next = count;

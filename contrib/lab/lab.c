@@ -202,6 +202,7 @@ lab_close_server(struct lab_server *server)
 			conn_close(server->listeners[i].conns, false);
 	}
 	free(server->listeners);
+	web_sessions_free(&server->web);
 	free(server->name);
 	if (server->role)
 		service_free_role(server->role);

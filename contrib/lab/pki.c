@@ -44,10 +44,11 @@ pki_path(char path[PKI_PATH], const char *dir, const char *file, const char *end
 	return 0;
 }
 
-/* Writes one PEM file in such a way that a reader sees the old file or the new one, never a part.
- */
+/* Writes one PEM file, with who signed the certificate unless issuer is NULL, in such a way that a reader
+ * sees the old file or the new one, never a part. */
 static int
-pki_write(const char *dir, const char *file, X509 *cert, EVP_PKEY *key, struct lab_err *err)
+pki_write(const char *dir, const char *file, X509 *cert, X509 *issuer, EVP_PKEY *key,
+	  struct lab_err *err)
 {
 	char path[PKI_PATH], fresh[PKI_PATH];
 	FILE *out;
@@ -65,7 +66,7 @@ pki_write(const char *dir, const char *file, X509 *cert, EVP_PKEY *key, struct l
 			close(fd);
 		return -1;
 	}
-	good = cert ? PEM_write_X509(out, cert)
+	good = cert ? PEM_write_X509(out, cert) && (!issuer || PEM_write_X509(out, issuer))
 		    : PEM_write_PrivateKey(out, key, NULL, NULL, 0, NULL, NULL);
 	if (fclose(out) || !good || rename(fresh, path))
 		return err_set(err, "cannot write %s: %s", path, strerror(errno));
@@ -208,15 +209,15 @@ pki_fill_dir(struct lab_pki *pki, struct lab_err *err)
 	if (pki_load_ca(pki) && !access(path, R_OK))
 		return 0;
 	if (!pki->cert &&
-	    (pki_make_ca(pki, err) || pki_write(pki->dir, "ca", NULL, pki->key, err) ||
-	     pki_write(pki->dir, "ca", pki->cert, NULL, err)))
+	    (pki_make_ca(pki, err) || pki_write(pki->dir, "ca", NULL, NULL, pki->key, err) ||
+	     pki_write(pki->dir, "ca", pki->cert, NULL, NULL, err)))
 		return -1;
 	client = pki_issue(pki, &key, "client.lab.test", "DNS:client.lab.test", PKI_CA_DAYS, err);
 	if (!client)
 		return -1;
 	/* The key goes last: it is what says that the directory is complete. */
-	result = pki_write(pki->dir, "client", client, NULL, err) ||
-			 pki_write(pki->dir, "client", NULL, key, err)
+	result = pki_write(pki->dir, "client", client, NULL, NULL, err) ||
+			 pki_write(pki->dir, "client", NULL, NULL, key, err)
 		     ? -1
 		     : 0;
 	X509_free(client);
@@ -318,8 +319,8 @@ pki_server(struct lab_pki *pki, const struct pki_subject *subject, struct lab_er
 	cert = pki_issue(pki, &key, subject->names[0], names, subject->days, err);
 	if (!cert)
 		return NULL;
-	if (pki->dir && (pki_write(pki->dir, subject->file, NULL, key, err) ||
-			 pki_write(pki->dir, subject->file, cert, NULL, err)))
+	if (pki->dir && (pki_write(pki->dir, subject->file, NULL, NULL, key, err) ||
+			 pki_write(pki->dir, subject->file, cert, pki->cert, NULL, err)))
 		goto out;
 	tls = pki_settings(TLS_server_method());
 	if (!tls || !SSL_CTX_use_certificate(tls, cert) || !SSL_CTX_use_PrivateKey(tls, key) ||

@@ -26,6 +26,7 @@
 #include "pki.h"
 #include "stream.h"
 #include "text.h"
+#include "web.h"
 
 struct lab_conn;
 struct lab_listener;
@@ -114,6 +115,7 @@ struct lab_listener {
 	enum listener_mode mode;
 	struct lab_conn *conns;
 	uint64_t accepted, open, exchanges, failed;
+	uint64_t mixed, strayed; /* faults of who is in between, see handler-web.c */
 };
 
 struct lab_server {
@@ -124,6 +126,7 @@ struct lab_server {
 	SSL_CTX *tls;
 	struct lab_listener *listeners;
 	int count;
+	struct web_sessions web;
 };
 
 struct lab {

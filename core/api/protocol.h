@@ -44,6 +44,10 @@
  * said, then the end). Its end is shown with eof. When there is no such connection (any more), ROUTE ends
  * with fail(SY_FAIL_CONNECT); when P ends meanwhile, it is for the other session as if a server had left.
  *
+ * Scenario (a connection that many exchanges share): with SY_TRUNKS, messages say what they belong to. What streams of OPEN have ROUTEd to one server goes over one connection: a session whose client
+ * is that server (to_server), and where each of those streams is an exchange from outside. That session
+ * hands the answers out by what they say, and hears what the server says of its own as from any client.
+ *
  * Scenario (messages in datagrams): with SY_MESSAGES each client's address and port at a UDP listener is a
  * session. data(CLIENT) is given one datagram, and never a part of one or two in a row; each EMIT to
  * SY_CLIENT is one datagram, sent from the address and port that the client used. A datagram is consumed
@@ -119,6 +123,12 @@ enum {
 /* Exchanges that other sessions have begun with ROUTE to a flow have numbers from here on. */
 #define SY_FROM_OUTSIDE UINT32_C(0x80000000)
 
+/* What a session has of each gauge at a server that is not its own. */
+struct sy_held {
+	uint32_t server;          /* sy_session.at of what has begun it; 0: none */
+	int32_t gauge[SY_GAUGES];
+};
+
 /* Why the core cannot carry out an exchange. */
 enum sy_failure {
 	SY_FAIL_REFUSED,          /* by a limit or a rule of the service */
@@ -154,6 +164,7 @@ struct sy_session {
 	const char *service_name;
 	bool stream;              /* the client is an exchange of another session, see OPEN */
 	bool datagram;            /* the client speaks UDP; of a stream: its parent's client does */
+	bool to_server;           /* the client is a server that the core has connected to: a trunk */
 	struct sy_span flow;      /* SY_FLOWS: names this client connection for all workers of this machine, at
 	                           * most SY_FLOW_MOST bytes; the same as long as it lives, and never that of
 	                           * another one. Of a stream: its parent's. Else len 0 */
@@ -163,7 +174,9 @@ struct sy_session {
 	                           * or Steelyard stops when all is done */
 	/* In data() for an exchange of OPEN or from outside, by the core: */
 	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
-	bool broken;              /* eof: it ended in the middle of something, with a reset */
+	bool broken;              /* eof of an exchange of OPEN: in the middle of something, with a reset */
+	uint32_t at;              /* the same number for each exchange of OPEN that this server has; 0: nobody
+	                           * knows it */
 	/* By the module: */
 	bool once;                /* before ROUTE: the exchange must not be said to two servers, or twice */
 	bool busy;                /* something is under way that a gentle drain waits for */
@@ -175,6 +188,11 @@ struct sy_session {
 	/* What this session has of each gauge now. The core carries differences to the board, and takes
 	 * all back when the session ends or its server changes. */
 	int32_t gauge[SY_GAUGES];
+	/* A session of exchanges has no server of its own. What of its gauges it has at the servers of them is
+	 * theirs as well: memory of the module's that stays until close(). */
+	const struct sy_held *held;
+	uint32_t n_held;          /* always the same, once held is set */
+	bool held_changed;        /* since the core has looked */
 	/* sy_count() adds here: the worker's, carried to the board after each call. */
 	uint32_t *count;          /* SY_COUNTERS of them */
 	bool counted;             /* some count is not 0 */
@@ -215,6 +233,8 @@ enum sy_protocol_flag {
 	                           * PIN the session ends */
 	SY_SECURE = 16,           /* TLS with clients ends here: every TCP listener has a tls block */
 	SY_FLOWS = 32,            /* client connections have a name, session.flow, to be ROUTEd to */
+	SY_TRUNKS = 128,          /* with SY_SHARES and SY_FLOWS: the streams of OPEN share connections to servers,
+	                           * each of which is a session, to_server */
 	SY_MESSAGES = 64,         /* at a UDP listener each client's address is a session, which is given whole
 	                           * datagrams by data() */
 };
@@ -225,6 +245,8 @@ struct sy_protocol {
 	/* Which of `flags` hold with these settings; called once for each service. NULL: all. */
 	uint32_t (*uses)(const void *conf);
 	const char *load_unit;    /* "connections", "requests", or the name of a gauge: "allocations" */
+	/* The unit with these settings; called once for each service. NULL: load_unit. */
+	const char *(*load)(const void *conf);
 	const struct sy_figure *gauges, *counters; /* name NULL at the end; NULL: none */
 	uint32_t session_size;    /* bytes of state for each client connection or flow */
 	/* Most bytes that the module may need to see at once before it says other than NEED; the core

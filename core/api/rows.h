@@ -33,7 +33,7 @@ struct sy_bytes { uint64_t n; };                     /* 64k 16m 1g, powers of 10
 struct sy_rate { uint32_t per_second; };             /* 50/s; a bare number means the same */
 struct sy_choice { uint32_t index; };                /* one of row->words, as its position */
 struct sy_file { const char *path; struct sy_span content; }; /* read by the loader, inlined */
-struct sy_secret { const char *path; struct sy_span content; }; /* the same; content only in workers and checker */
+struct sy_secret { const char *path; struct sy_span content; }; /* the same, for workers and checker; others: at NULL */
 struct sy_list { const char *const *at; uint32_t n; };  /* words; the directive may be repeated */
 struct sy_range { uint32_t from, to; };
 struct sy_ranges { const struct sy_range *at; uint32_t n; };    /* 200-399,401 */

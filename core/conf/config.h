@@ -135,6 +135,7 @@ struct service {
 	struct listener *listeners;
 	uint32_t n_listeners;
 	struct use protocol, scheduler, persistence;
+	const char *load_unit;    /* of the protocol, with its settings */
 	uint32_t uses;            /* enum sy_protocol_flag: of the protocol, with its settings; 0: they are wrong */
 	struct sy_persist_life life; /* of the persistence, if used */
 	struct target target;     /* the service's pool */

@@ -172,7 +172,7 @@ void
 bind_listens(struct binder *binder, const struct node *block, struct service *service,
 	     bool tcp_only, struct listener **out, uint32_t *n)
 {
-	struct complaints quiet = { .errors = COMPLAINTS_TOLD + 1 };
+	struct complaints quiet = { .told = COMPLAINTS_TOLD + 1 };
 
 	*n = listen_walk(binder, block, service, &quiet, tcp_only, NULL);
 	if (*n > LISTENERS_MAX)

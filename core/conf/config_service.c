@@ -287,6 +287,7 @@ bind_protocol(struct binder *binder, const struct node *node, struct service *se
 	if (!service->protocol.module || binder->complaints->errors > errors)
 		return;
 	ops = service->protocol.module->ops;
+	service->load_unit = ops->load ? ops->load(service->protocol.conf) : ops->load_unit;
 	service->uses = ops->uses ? ops->uses(service->protocol.conf) & ops->flags : ops->flags;
 }
 

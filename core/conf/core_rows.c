@@ -253,7 +253,8 @@ const struct sy_row service_rows[] = {
 	SERVICE(server_idle_connections, "server-idle-connections", .max = 65536, .preset = "32",
 		.doc = "Connections to each server that a worker keeps for the next exchange, of "
 		       "whichever client, with protocols that allow it; the oldest goes when there "
-		       "are more. 0: connections to servers belong to one client. With snat off or "
+		       "are more. Messages of protocol sip in mode proxy share them while others "
+		       "are under way. 0: connections to servers belong to one client. With snat off or "
 		       "send-proxy they always do."),
 	SERVICE(server_idle_timeout, "server-idle-timeout", .min = SY_SECOND, .max = SY_DAY,
 		.preset = "60s",

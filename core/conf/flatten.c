@@ -208,8 +208,9 @@ flat_get_secret(struct flat_reader *reader)
 		reader->bad = true;
 		return sy_span("", 0);
 	}
+	/* Not for this process: not the same as an empty one. */
 	if (reader->secrets.len == 0)
-		return sy_span("", 0);
+		return sy_span(NULL, 0);
 	memcpy(secret, bytes.at, sizeof(secret));
 	if (secret[0] >= reader->secrets.len || secret[1] >= reader->secrets.len - secret[0] ||
 	    reader->secrets.at[secret[0] + secret[1]] != 0) {

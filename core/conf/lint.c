@@ -122,7 +122,7 @@ lint_idle(struct binder *binder, const struct service *service)
 	if (!lint_listens(service, TRANSPORT_TCP))
 		return;
 	if (lint_is(service, LINT_EDGES | BIT(ROLE_FRONT_END) | BIT(ROLE_WEB_INTERNAL) |
-				 BIT(ROLE_WEB_EXTERNAL) | BIT(ROLE_MEDIATION)) &&
+				 BIT(ROLE_WEB_EXTERNAL) | BIT(ROLE_MEDIATION) | BIT(ROLE_XMPP)) &&
 	    idle < LINT_UC_IDLE)
 		lint_say(binder, service, "idle", at,
 			 "idle-timeout %s is under 30m: clients and servers of this farm keep connections "

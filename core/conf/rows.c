@@ -246,7 +246,7 @@ rows_bind_block(struct binding *binding, const struct sy_row *row, void *conf)
 	if (binding->gathered.first) {
 		rows_bind_element(binding, binding->gathered.first, row->rows, conf);
 	} else {
-		struct complaints none = { .errors = COMPLAINTS_TOLD + 1 };
+		struct complaints none = { .told = COMPLAINTS_TOLD + 1 };
 
 		rows_bind(binding->arena, &nothing, 0, &into, 1, NULL, &none);
 	}

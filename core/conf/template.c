@@ -220,7 +220,7 @@ template_parameter(struct parser *parser, struct template *template, struct word
 static void
 template_scan(struct parser *parser, struct template *template)
 {
-	struct complaints quiet = { .errors = COMPLAINTS_TOLD + 1 }; /* was complained about */
+	struct complaints quiet = { .told = COMPLAINTS_TOLD + 1 }; /* was complained about */
 	struct cursor cursor = template->body;
 	struct words words = { 0 };
 	unsigned depth = 0;
@@ -369,7 +369,12 @@ deploy_check(struct parser *parser, const struct template *template, struct depl
 					    .raw = parameter->preset };
 		struct variable *variable;
 
-		if (names_find(deployment->scope.variables, parameter->name))
+		variable = names_find(deployment->scope.variables, parameter->name);
+		if (variable && !variable->block && variable->n == 0 && !parameter->has_preset)
+			complain(parser->complaints, variable->place,
+				 "%s needs a value here: template %s (%s:%u) cannot do without", parameter->name,
+				 template->name, parameter->place->file, parameter->place->line);
+		if (variable)
 			continue;
 		if (!parameter->has_preset)
 			complain(parser->complaints, deployment->node,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/head.h"
 #include "base/hash.h"
 
 const char *
@@ -46,29 +47,74 @@ node_append(struct node *parent, struct node *child)
 	*tail = child;
 }
 
-__attribute__((format(printf, 4, 0))) static void
+/* Where it was written, of a place that came through several templates: the last of "(from ...". */
+static struct sy_span
+complain_origin(struct sy_span via)
+{
+	static const char from[] = "(from ";
+	size_t begin = 0, len = 0;
+
+	for (size_t i = 0; i + sizeof(from) - 1 < via.len; i++)
+		if (memcmp(via.at + i, from, sizeof(from) - 1) == 0)
+			begin = i + sizeof(from) - 1;
+	while (begin + len < via.len && via.at[begin + len] != ')')
+		len++;
+	return sy_span(via.at + begin, len);
+}
+
+static bool
+complain_same(struct sy_span a, struct sy_span b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.at, b.at, a.len) == 0);
+}
+
+/* A parameter of a template that is used twenty times is wrong once. */
+static bool
+complain_told(const struct complaints *to, const struct text *head, const char *via)
+{
+	struct sy_span origin = complain_origin(sy_span_text(via ? via : "")), left, line;
+
+	left = sy_span(to->text.at, to->text.len);
+	while (sy_span_part(&left, '\n', &line)) {
+		if (line.len < head->len || memcmp(line.at, head->at, head->len) != 0)
+			continue;
+		line = sy_span(line.at + head->len, line.len - head->len);
+		if (via ? complain_same(complain_origin(line), origin) : line.len == 0)
+			return true;
+	}
+	return false;
+}
+
+/* False: that has been said already. */
+__attribute__((format(printf, 4, 0))) static bool
 complain_line(struct complaints *to, const struct node *at, const char *kind, const char *format,
 	      va_list args)
 {
-	unsigned told = to->errors + to->warnings;
+	struct text head = { 0 };
 	char words[1024];
+	bool fresh;
 
-	if (told > COMPLAINTS_TOLD)
-		return;
-	if (told == COMPLAINTS_TOLD) {
-		text_puts(&to->text, "and more: these are the first ones\n");
-		return;
-	}
+	if (to->told > COMPLAINTS_TOLD)
+		return true;
 	vsnprintf(words, sizeof(words), format, args);
 	if (at && at->line)
-		text_printf(&to->text, "%s:%u: ", at->file, at->line);
+		text_printf(&head, "%s:%u: ", at->file, at->line);
 	else if (at && at->file)
-		text_printf(&to->text, "%s: ", at->file);
-	text_puts(&to->text, kind);
-	text_plain(&to->text, words, strlen(words));
-	if (at && at->via)
-		text_printf(&to->text, " (from %s)", at->via);
-	text_puts(&to->text, "\n");
+		text_printf(&head, "%s: ", at->file);
+	text_puts(&head, kind);
+	text_plain(&head, words, strlen(words));
+	fresh = !complain_told(to, &head, at ? at->via : NULL);
+	if (fresh && to->told == COMPLAINTS_TOLD) {
+		text_puts(&to->text, "and more: these are the first ones\n");
+	} else if (fresh) {
+		text_add(&to->text, head.at, head.len);
+		if (at && at->via)
+			text_printf(&to->text, " (from %s)", at->via);
+		text_puts(&to->text, "\n");
+	}
+	to->told += fresh;
+	text_free(&head);
+	return fresh;
 }
 
 void
@@ -77,9 +123,9 @@ complain(struct complaints *to, const struct node *at, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	complain_line(to, at, "", format, args);
-	va_end(args);
+	to->repeated += !complain_line(to, at, "", format, args);
 	to->errors++;
+	va_end(args);
 }
 
 void
@@ -90,7 +136,6 @@ complain_mildly(struct complaints *to, const struct node *at, const char *format
 	va_start(args, format);
 	complain_line(to, at, "warning: ", format, args);
 	va_end(args);
-	to->warnings++;
 }
 
 /* ---- printing ---- */

@@ -47,11 +47,13 @@ struct node *node_new(struct arena *arena, const struct node *at, const char *na
 void node_append(struct node *parent, struct node *child);
 
 /* Everything that went wrong, to be told in one go. Lines: "file:line: words", and
- * "file:line: warning: words" for what is only odd. The first COMPLAINTS_TOLD are kept. */
+ * "file:line: warning: words" for what is only odd. What is said twice of one place, by way of the same
+ * deploy, is told once. The first COMPLAINTS_TOLD are kept. */
 enum { COMPLAINTS_TOLD = 200 };
 struct complaints {
 	struct text text;
-	unsigned errors, warnings;
+	unsigned errors;          /* all of them; repeated: those that were told before */
+	unsigned repeated, told;  /* told: lines, warnings too */
 };
 
 __attribute__((format(printf, 3, 4))) void complain(struct complaints *to, const struct node *at,

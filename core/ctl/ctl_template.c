@@ -81,19 +81,47 @@ template_next(const char **at, struct template_seen *seen)
 	return false;
 }
 
-/* The comment's first sentence, or line. */
+enum {
+	TEMPLATE_NAME = 26,       /* columns of the list */
+	TEMPLATE_WIDTH = 80,
+};
+
+/* Words of one line of a comment, in columns. True: a sentence ends with them. */
+static bool
+template_list_line(const char *at, const char *end, size_t *column)
+{
+	while (at < end) {
+		size_t len = strcspn(at, " \t\n");
+
+		if (len == 0) {
+			at++;
+			continue;
+		}
+		if (*column + len + 1 > TEMPLATE_WIDTH) {
+			printf("\n%*s", TEMPLATE_NAME - 1, "");
+			*column = TEMPLATE_NAME - 1;
+		}
+		printf(" %.*s", (int)len, at);
+		*column += len + 1;
+		at += len;
+		if (at[-1] == '.')
+			return true;
+	}
+	return false;
+}
+
+/* The comment's first sentence, or what there is before an empty line. */
 static void
 template_list_one(const struct template_seen *seen)
 {
-	const char *words = seen->comment == seen->body ? "" : seen->comment + 1;
-	size_t len = strcspn(words, "\n");
-	const char *dot = strstr(words, ". ");
+	size_t column = seen->name_len < TEMPLATE_NAME ? TEMPLATE_NAME - 1 : seen->name_len;
+	bool over = false;
 
-	words += *words == ' ';
-	len = strcspn(words, "\n");
-	if (dot && dot >= words && (size_t)(dot - words) < len)
-		len = (size_t)(dot - words) + 1;
-	printf("%-26.*s%.*s\n", (int)seen->name_len, seen->name, (int)len, words);
+	printf("%-*.*s", TEMPLATE_NAME - 1, (int)seen->name_len, seen->name);
+	for (const char *line = seen->comment; line < seen->body && !over; line = template_line_end(line))
+		over = line[1 + strspn(line + 1, " \t")] == '\n' ||
+		       template_list_line(line + 1, template_line_end(line), &column);
+	printf("\n");
 }
 
 struct template_search {

@@ -22,7 +22,11 @@ import_name(char out[static IMPORT_NAME + 1], const char *name)
 	size_t n = 0;
 
 	for (; *name && n < IMPORT_NAME - 4; name++) {
-		bool good = isalnum((unsigned char)*name) || strchr("._-:", *name);
+		bool good = isalnum((unsigned char)*name) || strchr("._:", *name);
+
+		/* A file whose name begins with a dot is hidden from include. */
+		if (*name == '.' && n == 0)
+			continue;
 
 		if (good || (n && out[n - 1] != '-'))
 			out[n++] = good ? *name : '-';
@@ -34,28 +38,47 @@ import_name(char out[static IMPORT_NAME + 1], const char *name)
 	out[n] = '\0';
 }
 
+bool
+import_is_address(const char *text)
+{
+	for (const char *at = text; *at; at++)
+		if (!isalnum((unsigned char)*at) && !strchr(".:*[]_%-", *at))
+			return false;
+	return *text != 0;
+}
+
 void
 import_word(char *out, size_t size, const char *word)
 {
 	snprintf(out, size, "%s", word ? word : "");
 }
 
+/* Of several that want the same name, the second is NAME-2. */
+static void
+import_number(char out[static IMPORT_NAME + 1], const char *wanted, unsigned number)
+{
+	snprintf(out, IMPORT_NAME + 1, "%.*s-%u", IMPORT_NAME - 11, wanted, number);
+}
+
 struct import_service *
 import_service(struct import *import, const char *name)
 {
 	struct import_service *service;
-	char wanted[IMPORT_NAME + 1];
 	unsigned number = 1, i = 0;
 
 	import->services = must_realloc(import->services, (import->n_services + 1) * sizeof(*service));
 	service = &import->services[import->n_services];
 	*service = (struct import_service){ .transparent = -1 };
-	import_name(wanted, name);
-	import_word(service->name, sizeof(service->name), wanted);
+	import_name(service->wanted, name);
+	import_word(service->name, sizeof(service->name), service->wanted);
+	for (unsigned j = 0; j < import->n_services; j++)
+		number += strcmp(import->services[j].wanted, service->wanted) == 0;
+	if (number > 1)
+		import_number(service->name, service->wanted, number);
 	while (i < import->n_services) {
 		if (strcmp(import->services[i++].name, service->name) != 0)
 			continue;
-		snprintf(service->name, sizeof(service->name), "%.*s-%u", IMPORT_NAME - 6, wanted, ++number);
+		import_number(service->name, service->wanted, ++number);
 		i = 0;
 	}
 	import->n_services++;
@@ -92,13 +115,26 @@ import_lost(struct import *import, const char *where, const char *format, ...)
 	import->lost++;
 }
 
+static void
+import_free_service(struct import_service *service)
+{
+	for (unsigned i = 0; i < service->n_rules; i++) {
+		text_free(&service->rules[i].host);
+		text_free(&service->rules[i].path);
+	}
+	for (unsigned i = 0; i < service->n_more; i++)
+		free(service->more[i].servers);
+	free(service->rules);
+	free(service->more);
+	free(service->servers);
+	text_free(&service->listens);
+}
+
 void
 import_free(struct import *import)
 {
-	for (unsigned i = 0; i < import->n_services; i++) {
-		free(import->services[i].servers);
-		text_free(&import->services[i].listens);
-	}
+	for (unsigned i = 0; i < import->n_services; i++)
+		import_free_service(&import->services[i]);
 	free(import->services);
 	text_free(&import->report);
 	text_free(&import->problem);
@@ -106,8 +142,7 @@ import_free(struct import *import)
 
 /* ---- what is written ---- */
 
-/* A word in quotes when it needs them. */
-static void
+void
 import_put(struct text *out, const char *word)
 {
 	bool plain = *word && !strpbrk(word, " \t;{}\"'$#\\");
@@ -142,6 +177,14 @@ import_put_time(struct text *out, const char *name, unsigned long ms)
 		text_printf(out, "    %s %s;\n", name, duration_text(ms, words));
 }
 
+static bool
+import_is_file(const char *path)
+{
+	struct stat stat_;
+
+	return access(path, R_OK) == 0 && stat(path, &stat_) == 0 && S_ISREG(stat_.st_mode);
+}
+
 /* A file of authorities that is not here would make the configuration fail; the system's are no less
  * strict. */
 static bool
@@ -149,7 +192,7 @@ import_has_ca(struct import *import, const struct import_service *service)
 {
 	if (!service->tls_verify || !*service->tls_ca)
 		return false;
-	if (access(service->tls_ca, R_OK) == 0)
+	if (import_is_file(service->tls_ca))
 		return true;
 	import_lost(import, service->where, "authorities %s are not on this machine: servers must be known to "
 		    "the system's own", service->tls_ca);
@@ -190,15 +233,13 @@ import_put_pool(struct import *import, struct text *out, const struct import_ser
 }
 
 static void
-import_put_monitor(struct text *out, const struct import_check *check)
+import_put_monitor(struct text *out, const struct import_check *check, const char *pool)
 {
 	char words[DURATION_TEXT_SIZE];
 
-	if (!*check->kind) {
-		text_puts(out, "    monitor off;\n");
-		return;
-	}
 	text_printf(out, "    monitor %s {\n", check->kind);
+	if (pool)
+		text_printf(out, "        pools %s-servers;\n", pool);
 	import_put_row(out, "        ", "port", check->port);
 	if (strncmp(check->kind, "http", 4) == 0) {
 		import_put_row(out, "        ", "path", check->path);
@@ -221,6 +262,23 @@ import_put_monitor(struct text *out, const struct import_check *check)
 	if (check->fall)
 		text_printf(out, "        fall %u;\n", check->fall);
 	text_puts(out, "    }\n");
+}
+
+static void
+import_put_monitors(struct text *out, const struct import_service *service)
+{
+	unsigned n = *service->check.kind != 0;
+
+	if (n)
+		import_put_monitor(out, &service->check, service->n_more ? service->name : NULL);
+	for (unsigned i = 0; i < service->n_more; i++) {
+		if (!*service->more[i].check.kind)
+			continue;
+		import_put_monitor(out, &service->more[i].check, service->more[i].name);
+		n++;
+	}
+	if (!n)
+		text_puts(out, "    monitor off;\n");
 }
 
 static void
@@ -268,11 +326,11 @@ import_put_listens(struct text *out, const struct import_service *service, bool 
 static bool
 import_put_tls(struct import *import, struct text *out, const struct import_service *service)
 {
-	bool here = *service->tls_certificate && access(service->tls_certificate, R_OK) == 0;
+	bool here = *service->tls_certificate && import_is_file(service->tls_certificate);
 
 	if (!service->tls_ends || here)
 		return here;
-	import_lost(import, service->where, "TLS ends here, and its certificate%s%s is not on this machine: "
+	import_lost(import, service->where, "TLS ends here, and its certificate%s%s is no file on this machine: "
 		    "service %s is switched off until its listen statements have tls { certificate FILE; }",
 		    *service->tls_certificate ? " " : "", service->tls_certificate, service->name);
 	text_puts(out, "    enabled off;    # until the listen statements have { tls { certificate FILE; } }\n");
@@ -291,6 +349,37 @@ import_put_comment(struct text *out, const char *file, const char *where)
 }
 
 static void
+import_put_protocol(struct text *out, const struct import_service *service)
+{
+	char words[DURATION_TEXT_SIZE];
+
+	text_printf(out, "    protocol %s", service->udp ? "udp" : service->http ? "http" : "tcp");
+	if (!service->http || service->udp || !(service->header_ms || service->keepalive_ms || service->n_rules)) {
+		text_puts(out, ";\n");
+		return;
+	}
+	text_puts(out, " {\n");
+	if (service->header_ms)
+		text_printf(out, "        header-timeout %s;\n", duration_text(service->header_ms, words));
+	if (service->keepalive_ms)
+		text_printf(out, "        keepalive-timeout %s;\n", duration_text(service->keepalive_ms, words));
+	for (unsigned i = 0; i < service->n_rules; i++) {
+		const struct import_rule *rule = &service->rules[i];
+
+		text_puts(out, "        rule { ");
+		if (rule->host.len)
+			text_printf(out, "host %s; ", rule->host.at);
+		if (rule->path.len)
+			text_printf(out, "path %s; ", rule->path.at);
+		text_printf(out, "pool %s-servers; }\n",
+			    rule->pool < 0 ? service->name : service->more[rule->pool].name);
+	}
+	if (service->rules_only)
+		text_puts(out, "        rule { deny on; }\n");
+	text_puts(out, "    }\n");
+}
+
+static void
 import_put_service(struct import *import, struct text *out, const struct import_service *service)
 {
 	bool sorry = false, tls;
@@ -301,21 +390,23 @@ import_put_service(struct import *import, struct text *out, const struct import_
 	import_put_pool(import, out, service, false);
 	if (sorry)
 		import_put_pool(import, out, service, true);
+	for (unsigned i = 0; i < service->n_more; i++)
+		import_put_pool(import, out, &service->more[i], false);
 	text_printf(out, "virtual-service %s {\n", service->name);
 	tls = import_put_tls(import, out, service);
 	import_put_listens(out, service, tls);
 	if (service->off && (tls || !service->tls_ends))
 		text_puts(out, "    enabled off;\n");
-	text_printf(out, "    protocol %s;\n    pool %s-servers;\n", service->udp ? "udp"
-		    : service->http ? "http" : "tcp", service->name);
+	import_put_protocol(out, service);
+	text_printf(out, "    pool %s-servers;\n", service->name);
 	if (sorry)
 		text_printf(out, "    sorry-pool %s-sorry;\n", service->name);
 	text_printf(out, "    scheduler %s;\n",
 		    *service->scheduler ? service->scheduler : "least-connections");
 	import_put_persistence(out, service);
-	import_put_monitor(out, &service->check);
+	import_put_monitors(out, service);
 	if (service->transparent >= 0)
-		text_printf(out, "    snat %s;\n", service->transparent ? "off" : "on");
+		text_printf(out, "    snat %s;\n", service->transparent ? "off" : *service->snat ? service->snat : "on");
 	import_put_time(out, "idle-timeout", service->idle_ms);
 	import_put_time(out, "connect-timeout", service->connect_ms);
 	if (service->limit)
@@ -431,6 +522,24 @@ import_write_all(struct import *import, const char *folder)
 	return result;
 }
 
+/* Names that differ in the file may be the same here. */
+static void
+import_name_servers(struct import_service *service)
+{
+	for (unsigned i = 0; i < service->n_servers; i++) {
+		char *name = service->servers[i].name, wanted[IMPORT_NAME + 1];
+		unsigned number = 1, j = 0;
+
+		import_word(wanted, sizeof(wanted), name);
+		while (j < i) {
+			if (strcmp(service->servers[j++].name, name) != 0)
+				continue;
+			import_number(name, wanted, ++number);
+			j = 0;
+		}
+	}
+}
+
 /* A service that nobody would answer would not load: it is left out. */
 static void
 import_drop_empty(struct import *import)
@@ -443,6 +552,9 @@ import_drop_empty(struct import *import)
 
 		for (unsigned j = 0; j < service->n_servers; j++)
 			real += !service->servers[j].sorry;
+		import_name_servers(service);
+		for (unsigned j = 0; j < service->n_more; j++)
+			import_name_servers(&service->more[j]);
 		/* Standbys alone are the servers. */
 		for (unsigned j = 0; real == 0 && j < service->n_servers; j++)
 			service->servers[j].sorry = false;
@@ -452,8 +564,7 @@ import_drop_empty(struct import *import)
 		}
 		import_lost(import, service->where, "%s, so there is no service %s",
 			    service->n_servers ? "it listens nowhere" : "it has no servers", service->name);
-		free(service->servers);
-		text_free(&service->listens);
+		import_free_service(service);
 	}
 	import->n_services = kept;
 }

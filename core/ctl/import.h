@@ -39,7 +39,7 @@ struct import_check {
 
 /* One service with its servers; both readers resolve their indirections before. */
 struct import_service {
-	char name[IMPORT_NAME + 1];
+	char name[IMPORT_NAME + 1], wanted[IMPORT_NAME + 1]; /* wanted: what others may want, too */
 	char where[IMPORT_WORD];  /* in the file, for comments and the report */
 	struct text listens;      /* "203.0.113.10:443" with a blank between them */
 	bool udp;
@@ -55,6 +55,8 @@ struct import_service {
 	unsigned long persist_ms; /* 0: default */
 	unsigned long idle_ms, connect_ms;
 	int transparent;          /* 1: yes, 0: no, -1: not said */
+	char snat[IMPORT_WORD];   /* addresses that servers see instead of the client's; empty: any of ours */
+	unsigned long header_ms, keepalive_ms; /* of requests; 0: not given */
 	unsigned long limit;
 	char send_proxy[8];       /* v1, v2 or empty */
 	bool accept_proxy;
@@ -64,6 +66,19 @@ struct import_service {
 	struct import_check check;
 	struct import_server *servers;
 	unsigned n_servers;
+	/* More pools, each with its servers, their TLS and their check, and the rules that lead to them. */
+	struct import_service *more;
+	unsigned n_more;
+	struct import_rule *rules;
+	unsigned n_rules;
+	bool rules_only;          /* what no rule is for is refused */
+	const void *backend;      /* of a pool in `more`: where it comes from */
+};
+
+/* Requests that match go to one of the pools in `more`, or to the service's own. */
+struct import_rule {
+	struct text host, path;   /* words as they are written; empty: any */
+	int pool;                 /* -1: its own */
 };
 
 struct import {
@@ -85,6 +100,11 @@ __attribute__((format(printf, 3, 4))) void import_lost(struct import *import, co
 /* A name that the configuration takes: other characters become -, doubles get a number. */
 void import_name(char out[static IMPORT_NAME + 1], const char *name);
 void import_word(char *out, size_t size, const char *word);
+/* Whether that can stand for an address, a host or a port: no variables, nothing that would end a word. */
+bool import_is_address(const char *text);
+
+/* A word in quotes when it needs them. */
+void import_put(struct text *out, const char *word);
 
 /* The readers. -1: this is not such a file, or it is broken; `problem` says why. */
 int import_haproxy(struct import *import, const char *text);

@@ -118,6 +118,10 @@ ha_timeout(struct ha_settings *settings, const struct ha_line *line)
 		settings->connect_ms = ms;
 	else if (ha_is(line, 1, "check"))
 		settings->check_ms = ms;
+	else if (ha_is(line, 1, "http-request"))
+		settings->header_ms = ms;
+	else if (ha_is(line, 1, "http-keep-alive"))
+		settings->keepalive_ms = ms;
 	else
 		return ha_is(line, 1, "queue") || ha_is(line, 1, "client-fin") || ha_is(line, 1, "server-fin");
 	return true;
@@ -201,6 +205,18 @@ ha_cookie(struct ha_settings *settings, const struct ha_line *line)
 	return *settings->cookie != 0;
 }
 
+/* Transparent, or an address of this machine; its port is always free to choose here. */
+static bool
+ha_source(struct ha_settings *settings, const struct ha_line *line)
+{
+	settings->transparent = ha_is(line, 2, "usesrc");
+	if (settings->transparent || line->n != 2 || !import_is_address(line->word[1]) ||
+	    strchr(line->word[1], ':'))
+		return settings->transparent;
+	import_word(settings->source, sizeof(settings->source), line->word[1]);
+	return true;
+}
+
 /* Settings that defaults may have, too. False: not known here. */
 static bool
 ha_setting(struct ha_settings *settings, const struct ha_line *line)
@@ -229,8 +245,10 @@ ha_setting(struct ha_settings *settings, const struct ha_line *line)
 		return ha_stick(settings, line);
 	else if (strcmp(name, "cookie") == 0)
 		return ha_cookie(settings, line);
+	else if (strcmp(name, "default-server") == 0)
+		import_word(settings->default_server, sizeof(settings->default_server), line->raw);
 	else if (strcmp(name, "source") == 0)
-		return settings->transparent = ha_is(line, 2, "usesrc");
+		return ha_source(settings, line);
 	else if (strcmp(name, "maxconn") == 0 && line->n > 1 && uint_parse(line->word[1], &n))
 		settings->limit = (unsigned long)n;
 	else
@@ -239,22 +257,22 @@ ha_setting(struct ha_settings *settings, const struct ha_line *line)
 }
 
 static void
-ha_statement(struct ha *ha, const struct ha_line *line, const char *raw)
+ha_statement(struct ha *ha, const struct ha_line *line)
 {
 	struct ha_section *section = ha->now;
 
 	if (ha->in_defaults) {
-		if (strcmp(line->word[0], "default-server") != 0 && ha_setting(&ha->defaults, line))
-			return;
-		ha_lost_line(ha, line);
+		if (!ha_setting(&ha->defaults[ha->n_defaults - 1].settings, line))
+			ha_lost_line(ha, line);
 		return;
 	}
 	if (strcmp(line->word[0], "bind") == 0)
-		ha_keep(&section->binds, &section->bind_lines, &section->n_binds, raw, line->number);
+		ha_keep(&section->binds, &section->bind_lines, &section->n_binds, line->raw, line->number);
 	else if (strcmp(line->word[0], "server") == 0 && section->n_servers < HAPROXY_SERVERS)
-		ha_keep(&section->servers, &section->server_lines, &section->n_servers, raw, line->number);
-	else if (strcmp(line->word[0], "default-server") == 0)
-		import_word(section->default_server, sizeof(section->default_server), raw);
+		ha_keep(&section->servers, &section->server_lines, &section->n_servers, line->raw, line->number);
+	else if ((strcmp(line->word[0], "acl") == 0 || strcmp(line->word[0], "use_backend") == 0) &&
+		 strcmp(section->kind, "backend") != 0)
+		ha_keep(&section->rules, &section->rule_lines, &section->n_rules, line->raw, line->number);
 	else if (strcmp(line->word[0], "default_backend") == 0 && line->n > 1)
 		import_word(section->default_backend, IMPORT_WORD, line->word[1]);
 	else if (strcmp(line->word[0], "disabled") == 0)
@@ -265,6 +283,58 @@ ha_statement(struct ha *ha, const struct ha_line *line, const char *raw)
 		ha_lost_line(ha, line);
 }
 
+/* The settings that a section begins with: those of the last defaults, or of the one that it names. */
+static struct ha_settings
+ha_inherited(struct ha *ha, const struct ha_line *line)
+{
+	for (unsigned i = 1; i + 1 < line->n; i++) {
+		if (!ha_is(line, i, "from"))
+			continue;
+		for (unsigned j = ha->n_defaults; j-- > 0;)
+			if (strcmp(ha->defaults[j].name, line->word[i + 1]) == 0)
+				return ha->defaults[j].settings;
+		ha_lost(ha, line->number, "from %s: there are no such defaults before it", line->word[i + 1]);
+	}
+	return ha->n_defaults ? ha->defaults[ha->n_defaults - 1].settings : (struct ha_settings){ .mode = "tcp" };
+}
+
+/* frontend, backend, listen; in old files with an address behind the name. */
+static void
+ha_begin_section(struct ha *ha, const struct ha_line *line)
+{
+	struct ha_settings settings = ha_inherited(ha, line);
+	struct ha_section *section;
+
+	ha->sections = must_realloc(ha->sections, (ha->n_sections + 1) * sizeof(*section));
+	section = ha->now = &ha->sections[ha->n_sections++];
+	*section = (struct ha_section){ .number = line->number, .settings = settings };
+	import_word(section->kind, sizeof(section->kind), line->word[0]);
+	import_word(section->name, IMPORT_WORD, line->n > 1 ? line->word[1] : "");
+	ha->in_defaults = ha->passing = false;
+	if (line->n == 3 && strchr(line->word[2], ':')) {
+		char bind[IMPORT_WORD];
+
+		snprintf(bind, sizeof(bind), "bind %.240s", line->word[2]);
+		ha_keep(&section->binds, &section->bind_lines, &section->n_binds, bind, line->number);
+	}
+}
+
+static void
+ha_begin_defaults(struct ha *ha, const struct ha_line *line)
+{
+	struct ha_settings settings = { .mode = "tcp" };
+
+	for (unsigned i = 1; i < line->n; i++)
+		if (ha_is(line, i, "from"))
+			settings = ha_inherited(ha, line);
+	ha->defaults = must_realloc(ha->defaults, (ha->n_defaults + 1) * sizeof(*ha->defaults));
+	ha->defaults[ha->n_defaults] = (struct ha_defaults){ .settings = settings };
+	import_word(ha->defaults[ha->n_defaults++].name, IMPORT_WORD, line->n > 1 ? line->word[1] : "");
+	ha->now = NULL;
+	ha->in_defaults = true;
+	ha->passing = false;
+}
+
 /* A line that begins a section. */
 static bool
 ha_begin(struct ha *ha, const struct ha_line *line)
@@ -272,22 +342,13 @@ ha_begin(struct ha *ha, const struct ha_line *line)
 	static const char *const others[] = { "global", "peers", "resolvers", "userlist", "mailers", "program",
 		"cache", "http-errors", "ring", "log-forward", "fcgi-app", "crt-list", "crt-store", "traces", NULL };
 	const char *name = line->word[0];
-	struct ha_section *section;
 
 	if (strcmp(name, "frontend") == 0 || strcmp(name, "backend") == 0 || strcmp(name, "listen") == 0) {
-		ha->sections = must_realloc(ha->sections, (ha->n_sections + 1) * sizeof(*section));
-		section = ha->now = &ha->sections[ha->n_sections++];
-		*section = (struct ha_section){ .number = line->number, .settings = ha->defaults };
-		import_word(section->kind, sizeof(section->kind), name);
-		import_word(section->name, IMPORT_WORD, line->n > 1 ? line->word[1] : "");
-		ha->in_defaults = ha->passing = false;
+		ha_begin_section(ha, line);
 		return true;
 	}
 	if (strcmp(name, "defaults") == 0) {
-		ha->now = NULL;
-		ha->in_defaults = true;
-		ha->passing = false;
-		ha->defaults = (struct ha_settings){ .mode = "tcp" };
+		ha_begin_defaults(ha, line);
 		return true;
 	}
 	for (unsigned i = 0; others[i]; i++) {
@@ -313,29 +374,34 @@ ha_free(struct ha *ha)
 			free(section->binds[j]);
 		for (unsigned j = 0; j < section->n_servers; j++)
 			free(section->servers[j]);
+		for (unsigned j = 0; j < section->n_rules; j++)
+			free(section->rules[j]);
+		free(section->rules);
+		free(section->rule_lines);
 		free(section->binds);
 		free(section->bind_lines);
 		free(section->servers);
 		free(section->server_lines);
 	}
 	free(ha->sections);
+	free(ha->defaults);
 }
 
 int
 import_haproxy(struct import *import, const char *text)
 {
-	struct ha ha = { .import = import, .defaults = { .mode = "tcp" }, .passing = true };
+	struct ha ha = { .import = import, .passing = true };
 	unsigned number = 0;
 
 	for (const char *at = text; *at;) {
 		size_t len = strcspn(at, "\n");
 		char *raw = strndup(at, len), *copy = strndup(at, len);
-		struct ha_line line = { .number = ++number };
+		struct ha_line line = { .number = ++number, .raw = raw };
 
 		must(raw && copy);
 		ha_cut(&line, copy);
 		if (line.n && !ha_begin(&ha, &line) && !ha.passing)
-			ha_statement(&ha, &line, raw);
+			ha_statement(&ha, &line);
 		free(raw);
 		free(copy);
 		at += len + (at[len] == '\n');

@@ -7,6 +7,48 @@
 #include "base/must.h"
 #include "ctl/import_haproxy.h"
 
+static bool
+ha_is_one(const struct ha_line *line, unsigned i, const char *const *words)
+{
+	while (*words && !ha_is(line, i, *words))
+		words++;
+	return *words;
+}
+
+/* One option of a bind line. Returns how many words it took. */
+static unsigned
+ha_bind_option(struct ha *ha, struct import_service *service, const struct ha_line *line, unsigned i)
+{
+	/* So here anyway, or without a meaning; the same with a value; and values that are lost. */
+	static const char *const same[] = { "transparent", "v4v6", "v6only", "tfo", "no-sslv3", "no-tlsv10",
+		"no-tlsv11", NULL };
+	static const char *const passed[] = { "name", "alpn", "maxconn", "process", "thread", "tcp-ut", NULL };
+	static const char *const valued[] = { "ciphers", "ciphersuites", "curves", "ecdhe", "ca-file", "crl-file",
+		"verify", "ssl-max-ver", "crt-list", "user", "group", "mode", "uid", "gid", "level", "interface",
+		"mss", "namespace", "backlog", NULL };
+	bool value = i + 1 < line->n;
+
+	if (ha_is(line, i, "ssl"))
+		service->tls_ends = true;
+	else if (ha_is(line, i, "accept-proxy"))
+		ha_lost(ha, line->number, "accept-proxy: say from whom with accept-proxy-from");
+	else if (value && ha_is(line, i, "crt") && !*service->tls_certificate)
+		import_word(service->tls_certificate, IMPORT_WORD, line->word[i + 1]);
+	else if (value && ha_is(line, i, "crt"))
+		ha_lost(ha, line->number, "bind: one more certificate, %s: it belongs into the listen statement's "
+			"tls, too", line->word[i + 1]);
+	else if (value && ha_is(line, i, "ssl-min-ver") && strcmp(line->word[i + 1], "TLSv1.3") != 0)
+		return 2; /* older ones than 1.2 are not spoken unless that is said */
+	else if (value && (ha_is_one(line, i, valued) || ha_is(line, i, "ssl-min-ver")))
+		ha_lost(ha, line->number, "bind: %s %s", line->word[i], line->word[i + 1]);
+	else if (!(value && ha_is_one(line, i, passed))) {
+		if (!ha_is_one(line, i, same))
+			ha_lost(ha, line->number, "bind: %s", line->word[i]);
+		return 1;
+	}
+	return ha_is(line, i, "ssl") || ha_is(line, i, "accept-proxy") ? 1 : 2;
+}
+
 static void
 ha_bind(struct ha *ha, struct import_service *service, char *text, unsigned number)
 {
@@ -14,26 +56,14 @@ ha_bind(struct ha *ha, struct import_service *service, char *text, unsigned numb
 	char *save = NULL;
 
 	ha_cut(&line, text);
-	for (unsigned i = 2; i < line.n; i++) {
-		if (ha_is(&line, i, "ssl"))
-			service->tls_ends = true;
-		else if (ha_is(&line, i, "crt") && i + 1 < line.n)
-			import_word(service->tls_certificate, IMPORT_WORD, line.word[++i]);
-		else if (ha_is(&line, i, "accept-proxy"))
-			ha_lost(ha, number, "accept-proxy: say from whom with accept-proxy-from");
-		else if (ha_is(&line, i, "name") || ha_is(&line, i, "alpn") || ha_is(&line, i, "maxconn") ||
-			 ha_is(&line, i, "process") || ha_is(&line, i, "thread") || ha_is(&line, i, "tcp-ut"))
-			i++;
-		else if (!ha_is(&line, i, "transparent") && !ha_is(&line, i, "v4v6") &&
-			 !ha_is(&line, i, "v6only") && !ha_is(&line, i, "tfo"))
-			ha_lost(ha, number, "bind: %s", line.word[i]);
-	}
+	for (unsigned i = 2; i < line.n;)
+		i += ha_bind_option(ha, service, &line, i);
 	for (char *word = line.n > 1 ? strtok_r(line.word[1], ",", &save) : NULL; word;
 	     word = strtok_r(NULL, ",", &save)) {
 		const char *at = strncmp(word, "ipv4@", 5) == 0 || strncmp(word, "ipv6@", 5) == 0 ? word + 5 : word;
 		const char *colon = strrchr(at, ':');
 
-		if (!colon || !colon[1] || strchr(at, '@') || strchr(at, '/') || !isdigit((unsigned char)colon[1]))
+		if (!colon || !isdigit((unsigned char)colon[1]) || !import_is_address(at))
 			ha_lost(ha, number, "bind %s", word);
 		else if (strncmp(at, ":::", 3) == 0)
 			text_printf(&service->listens, "%s[::]:%s", service->listens.len ? " " : "", colon + 1);
@@ -119,12 +149,12 @@ ha_server(struct ha *ha, const struct ha_section *section, struct import_service
 {
 	struct ha_line line = { .number = number }, preset = { .number = number };
 	struct import_server *server;
-	char *defaults = strdup(section->default_server);
+	char *defaults = strdup(section->settings.default_server);
 
 	must(defaults);
 	ha_cut(&line, text);
 	ha_cut(&preset, defaults);
-	if (line.n < 3 || strchr(line.word[2], '@') || strchr(line.word[2], '/')) {
+	if (line.n < 3 || !import_is_address(line.word[2])) {
 		ha_lost_line(ha, &line);
 		free(defaults);
 		return;
@@ -171,7 +201,7 @@ ha_check(struct import_service *service, const struct ha_settings *settings)
 	check->fall = settings->fall ? settings->fall : 3;
 }
 
-static const struct ha_section *
+const struct ha_section *
 ha_backend(const struct ha *ha, const char *name)
 {
 	for (unsigned i = 0; i < ha->n_sections; i++)
@@ -180,27 +210,12 @@ ha_backend(const struct ha *ha, const char *name)
 	return NULL;
 }
 
-void
-ha_service(struct ha *ha, struct ha_section *front)
+struct ha_settings
+ha_servers(struct ha *ha, const struct ha_section *back, struct import_service *service)
 {
-	const struct ha_section *back = *front->default_backend ? ha_backend(ha, front->default_backend) : front;
-	struct import_service *service;
-	struct ha_settings settings;
+	struct ha_settings settings = back->settings;
 	bool checked = false;
 
-	ha->now = front;
-	if (!back || (back == front && strcmp(front->kind, "frontend") == 0)) {
-		ha_lost(ha, front->number, *front->default_backend ? "its default_backend %s is not in the file"
-			: "it has no default_backend%s: services are not chosen by rules here",
-			front->default_backend);
-		return;
-	}
-	settings = back->settings;
-	service = import_service(ha->import, front->name);
-	snprintf(service->where, sizeof(service->where), "line %u, %.10s %.100s", front->number, front->kind,
-		 front->name);
-	for (unsigned i = 0; i < front->n_binds; i++)
-		ha_bind(ha, service, front->binds[i], front->bind_lines[i]);
 	for (unsigned i = 0; i < back->n_servers; i++) {
 		char *copy = strdup(back->servers[i]);
 
@@ -208,14 +223,83 @@ ha_service(struct ha *ha, struct ha_section *front)
 		ha_server(ha, back, service, copy, back->server_lines[i], &settings, &checked);
 		free(copy);
 	}
-	ha_balance(ha, service, &settings);
 	if (checked)
 		ha_check(service, &settings);
+	return settings;
+}
+
+/* What our own setting takes; 0 stays: not given. */
+static unsigned long
+ha_between(unsigned long ms, unsigned long least, unsigned long most)
+{
+	return ms == 0 ? 0 : ms < least ? least : ms > most ? most : ms;
+}
+
+/* The backend for what no rule is for. Without one, that of the first rule, and whatever no rule is for is
+ * refused. */
+static const struct ha_section *
+ha_default(const struct ha *ha, const struct ha_section *front, bool *rules_only)
+{
+	*rules_only = false;
+	if (*front->default_backend)
+		return ha_backend(ha, front->default_backend);
+	if (strcmp(front->kind, "frontend") != 0)
+		return front;
+	for (unsigned i = 0; strcmp(front->settings.mode, "http") == 0 && i < front->n_rules; i++) {
+		char *copy = strdup(front->rules[i]);
+		struct ha_line line = { .number = 0 };
+		const struct ha_section *back;
+
+		must(copy);
+		ha_cut(&line, copy);
+		back = ha_is(&line, 0, "use_backend") && line.n > 1 ? ha_backend(ha, line.word[1]) : NULL;
+		free(copy);
+		if (!back || !back->n_servers)
+			continue;
+		*rules_only = true;
+		return back;
+	}
+	return NULL;
+}
+
+void
+ha_service(struct ha *ha, struct ha_section *front)
+{
+	bool rules_only;
+	const struct ha_section *back = ha_default(ha, front, &rules_only);
+	struct import_service *service;
+	struct ha_settings settings;
+
+	ha->now = front;
+	if (!back) {
+		ha_rules(ha, front, NULL, NULL);
+		ha_lost(ha, front->number, *front->default_backend ? "its default_backend %s is not in the file"
+			: "it has no default_backend%s, and no rules that can be carried over",
+			front->default_backend);
+		return;
+	}
+	service = import_service(ha->import, front->name);
+	snprintf(service->where, sizeof(service->where), "line %u, %.10s %.100s", front->number, front->kind,
+		 front->name);
 	service->http = strcmp(front->settings.mode, "http") == 0;
+	service->rules_only = rules_only;
+	for (unsigned i = 0; i < front->n_binds; i++)
+		ha_bind(ha, service, front->binds[i], front->bind_lines[i]);
+	settings = ha_servers(ha, back, service);
+	ha_rules(ha, front, back, service);
+	if (rules_only && !service->n_rules) {
+		/* Nothing that a rule kept out may come in now. */
+		ha_lost(ha, front->number, "it has no default_backend, and no rules that can be carried over");
+		service->n_servers = 0;
+	}
+	ha_balance(ha, service, &settings);
 	if (service->http)
 		import_word(service->cookie, sizeof(service->cookie), settings.cookie);
 	service->off = front->off || back->off;
 	service->transparent = settings.transparent;
+	import_word(service->snat, sizeof(service->snat), settings.source);
+	service->header_ms = ha_between(front->settings.header_ms, 100, 3600000);
+	service->keepalive_ms = ha_between(front->settings.keepalive_ms, 1, 86400000);
 	service->persist = settings.persist;
 	service->persist_ms = settings.persist_ms;
 	service->limit = front->settings.limit;

@@ -67,15 +67,19 @@ lm_port(const char *text)
 }
 
 static void
-lm_listen(struct import_service *service, const char *address, const char *ports)
+lm_listen(struct import *import, struct import_service *service, const char *address, const char *ports)
 {
 	bool six = strchr(address, ':') && address[0] != '[';
 
+	if (!import_is_address(address) || !import_is_address(ports)) {
+		import_lost(import, service->where, "%s is no address, or %s no port", address, ports);
+		return;
+	}
 	text_printf(&service->listens, "%s%s%s%s:%s%s", service->listens.len ? " " : "", six ? "[" : "",
 		    address, six ? "]" : "", ports, service->udp ? "/udp" : "");
 }
 
-/* "80,5060-5080": blanks may stand between. */
+/* "80,5060-5080": also with semicolons or blanks between. */
 static void
 lm_extra_ports(struct import *import, struct import_service *service, const json_t *vs,
 	       const char *address)
@@ -83,7 +87,7 @@ lm_extra_ports(struct import *import, struct import_service *service, const json
 	char text[IMPORT_WORD], *save = NULL;
 
 	lm_text(vs, "ExtraPorts", text);
-	for (char *word = strtok_r(text, ", ", &save); word; word = strtok_r(NULL, ", ", &save)) {
+	for (char *word = strtok_r(text, ",; ", &save); word; word = strtok_r(NULL, ",; ", &save)) {
 		char first[IMPORT_WORD], *dash;
 
 		import_word(first, sizeof(first), word);
@@ -91,9 +95,30 @@ lm_extra_ports(struct import *import, struct import_service *service, const json
 		if (dash)
 			*dash = '\0';
 		if (lm_port(first) && (!dash || lm_port(dash + 1)))
-			lm_listen(service, address, word);
+			lm_listen(import, service, address, word);
 		else
 			import_lost(import, service->where, "extra port %s is no port", word);
+	}
+}
+
+/* The address, and a second one that clients may use as well. */
+static void
+lm_listens(struct import *import, struct import_service *service, const json_t *vs, const char *address,
+	   const char *port)
+{
+	char other[IMPORT_WORD];
+
+	lm_text(vs, "AltAddress", other);
+	for (unsigned i = 0; i < 2; i++) {
+		const char *at = i ? other : address;
+
+		if (!*at || (i && strcmp(at, "0") == 0))
+			continue;
+		if (lm_port(port))
+			lm_listen(import, service, at, port);
+		else
+			import_lost(import, service->where, "port %s: a service names its ports", port);
+		lm_extra_ports(import, service, vs, at);
 	}
 }
 
@@ -172,6 +197,9 @@ lm_check(struct import *import, struct import_service *service, const json_t *vs
 
 	if (lm_port(lm_text(vs, "CheckPort", port)))
 		snprintf(check->port, sizeof(check->port), "%.5s", port);
+	check->interval_ms = 1000ul * (unsigned long)lm_number(vs, "ChkInterval");
+	check->timeout_ms = 1000ul * (unsigned long)lm_number(vs, "ChkTimeout");
+	check->fall = (unsigned)lm_number(vs, "ChkRetryCount");
 	lm_text(vs, "CheckType", text);
 	if (!*text || strcmp(text, "none") == 0)
 		return;
@@ -206,6 +234,10 @@ lm_servers(struct import *import, struct import_service *service, const json_t *
 
 		if (i >= n || !*lm_text(rs, "Addr", text))
 			continue;
+		if (!import_is_address(text)) {
+			import_lost(import, service->where, "server %s: that is no address", text);
+			continue;
+		}
 		server = import_server(service, text);
 		/* A name of its own, or else its address. */
 		import_word(server->address, sizeof(server->address), text);
@@ -222,7 +254,7 @@ lm_servers(struct import *import, struct import_service *service, const json_t *
 		if (lm_yes(rs, "Critical"))
 			import_lost(import, where, "critical: a service is up while any server is");
 	}
-	if (*lm_text(vs, "StandbyAddr", text)) {
+	if (import_is_address(lm_text(vs, "StandbyAddr", text))) {
 		struct import_server *server = import_server(service, "standby");
 
 		server->sorry = true;
@@ -230,17 +262,6 @@ lm_servers(struct import *import, struct import_service *service, const json_t *
 		if (lm_port(lm_text(vs, "StandbyPort", text)) && strncmp(text, "0", 2) != 0)
 			snprintf(server->port, sizeof(server->port), "%.5s", text);
 	}
-}
-
-/* Two servers of one address differ by their port, and need names that differ. */
-static void
-lm_names(struct import_service *service)
-{
-	for (unsigned i = 0; i < service->n_servers; i++)
-		for (unsigned j = 0; j < i; j++)
-			if (strcmp(service->servers[i].name, service->servers[j].name) == 0)
-				snprintf(service->servers[i].name + strlen(service->servers[i].name), 5, "-%u",
-					 (i + 1) % 100);
 }
 
 static void
@@ -270,13 +291,20 @@ lm_rest(struct import *import, const struct import_service *service, const json_
 		  "outbound-snat on in the service, with manage-routing on in steelyard.conf, does that" },
 		{ "EspEnabled", "authentication at the edge (ESP)" }, { "Cache", "caching" },
 		{ "Compress", "compression" }, { "AllowHTTP2", "HTTP/2" },
-		{ "Bandwidth", "limit of bandwidth" },
 	};
 	static const struct { const char *field, *words; } numbers[] = {
 		{ "NRules", "content rules" }, { "NRequestRules", "rules for requests" },
 		{ "NResponseRules", "rules for responses" }, { "NPreProcessRules", "rules before the choice" },
 		{ "FollowVSID", "persistence shared with another service" }, { "ErrorCode", "an answer with an "
 		"error code" }, { "Verify", "detection of intrusions" }, { "StartTLSMode", "STARTTLS" },
+		{ "Bandwidth", "limit of bandwidth" }, { "ConnsPerSecLimit", "limit of new connections a second" },
+		{ "RequestsPerSecLimit", "limit of requests a second" }, { "QoS", "type of service" },
+		{ "RsMinimum", "servers that must be up" },
+	};
+	static const struct { const char *field, *words; } texts[] = {
+		{ "DefaultGW", "a gateway of its own" }, { "LocalBindAddrs", "addresses that servers see: snat "
+		"ADDRESS ..." }, { "AllowedHosts", "the only clients that are let in: allow NETWORK ..." },
+		{ "CopyHdrFrom", "a header that is copied" }, { "AddAuthHeader", "a header for authentication" },
 	};
 	char text[IMPORT_WORD];
 
@@ -287,10 +315,11 @@ lm_rest(struct import *import, const struct import_service *service, const json_
 		if (lm_number(vs, numbers[i].field) > 0)
 			import_lost(import, service->where, "%s (%s %s)", numbers[i].words, numbers[i].field,
 				    lm_text(vs, numbers[i].field, text));
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(*texts); i++)
+		if (*lm_text(vs, texts[i].field, text) && strcmp(text, "0") != 0)
+			import_lost(import, service->where, "%s (%s %s)", texts[i].words, texts[i].field, text);
 	if (lm_number(vs, "ClientCert") > 0)
 		import_lost(import, service->where, "certificates of clients (ClientCert)");
-	if (!service->http && *lm_text(vs, "AddVia", text) && strcmp(text, "2") != 0)
-		import_lost(import, service->where, "a header with the client's address (AddVia %s)", text);
 }
 
 static void
@@ -299,9 +328,11 @@ lm_where(const json_t *vs, char *out, size_t size)
 	char name[IMPORT_WORD], address[IMPORT_WORD], port[IMPORT_WORD], index[IMPORT_WORD];
 
 	lm_text(vs, "NickName", name);
-	snprintf(out, size, "virtual service %.20s%s%.60s%s (%.60s:%.20s)", lm_text(vs, "Index", index),
-		 *name ? " \"" : "", name, *name ? "\"" : "", lm_text(vs, "VSAddress", address),
-		 lm_text(vs, "VSPort", port));
+	lm_text(vs, "VSAddress", address);
+	lm_text(vs, "VSPort", port);
+	snprintf(out, size, "virtual service %.20s%s%.60s%s%s%.60s%s%.20s%s", lm_text(vs, "Index", index),
+		 *name ? " \"" : "", name, *name ? "\"" : "", *address ? " (" : "", address,
+		 *address ? ":" : "", *address ? port : "", *address ? ")" : "");
 }
 
 static void
@@ -323,11 +354,7 @@ lm_service(struct import *import, const json_t *vs)
 	service = import_service(import, text);
 	import_word(service->where, sizeof(service->where), where);
 	service->udp = strcasecmp(lm_text(vs, "Protocol", text), "udp") == 0;
-	if (lm_port(port))
-		lm_listen(service, address, port);
-	else
-		import_lost(import, where, "port %s: a service names its ports", port);
-	lm_extra_ports(import, service, vs, address);
+	lm_listens(import, service, vs, address, port);
 	service->off = *lm_text(vs, "Enable", text) && !lm_yes(vs, "Enable");
 	/* At layer 4 the appliance never changes the client's address. */
 	service->transparent = lm_yes(vs, "Transparent") ||
@@ -335,13 +362,13 @@ lm_service(struct import *import, const json_t *vs)
 	idle = lm_number(vs, "Idletime");
 	if (!service->udp)
 		service->idle_ms = 1000ul * (unsigned long)(idle ? idle : LOADMASTER_IDLE_S);
+	service->limit = (unsigned long)lm_number(vs, "MaxConnsLimit");
 	service->http = strncmp(lm_text(vs, "VStype", text), "http", 4) == 0;
 	lm_schedule(import, service, vs);
 	lm_persist(import, service, vs);
 	lm_tls(import, service, vs);
 	lm_check(import, service, vs);
 	lm_servers(import, service, vs);
-	lm_names(service);
 	lm_rest(import, service, vs);
 }
 

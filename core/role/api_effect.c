@@ -51,11 +51,9 @@ effect_is(const struct effect *effect, const struct seat *seat, const char *stat
 static void
 effect_load(struct effect *effect, const struct service *service, uint32_t load)
 {
-	const struct sy_protocol *protocol = service->protocol.module->ops;
-
-	if (!load || !protocol->load_unit || strcmp(protocol->load_unit, "connections") == 0)
+	if (!load || strcmp(service->load_unit, "connections") == 0)
 		return;
-	effect->unit = protocol->load_unit;
+	effect->unit = service->load_unit;
 	effect->load += load;
 }
 

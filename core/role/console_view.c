@@ -263,12 +263,12 @@ view_forecast(struct console *console, const struct service *service, const stru
 	uint64_t now_ms = console->child->now_ms, left_ms;
 
 	for (unsigned i = 0; protocol->gauges && protocol->gauges[i].name; i++) {
-		if (!protocol->load_unit || strcmp(protocol->gauges[i].name, protocol->load_unit) != 0)
+		if (strcmp(protocol->gauges[i].name, service->load_unit) != 0)
 			continue;
 		board_sum_figures(console->child->board, seat->cell, &sum);
 		left_ms = sum.until_ms > now_ms ? sum.until_ms - now_ms : 0;
 		json_object_set_new(object, "load", json_integer(sum.gauge[i]));
-		json_object_set_new(object, "load_unit", json_string(protocol->load_unit));
+		json_object_set_new(object, "load_unit", json_string(service->load_unit));
 		json_object_set_new(object, "until", json_integer(sum.gauge[i] && left_ms ?
 		                    (json_int_t)(clock_wall_ms() + left_ms) : 0));
 	}

@@ -139,7 +139,8 @@ loader_test(const struct options *options)
 		fputs(load.complaints.text.at, stderr);
 	if (result < 0) {
 		fprintf(stderr, "configuration %s is not good: %u error%s\n", options->config,
-			load.complaints.errors, load.complaints.errors == 1 ? "" : "s");
+			load.complaints.errors - load.complaints.repeated,
+			load.complaints.errors - load.complaints.repeated == 1 ? "" : "s");
 	} else if (options->print) {
 		tree_print(gathered_tree(load.gathered), true, &tree);
 		fputs(tree.at ? tree.at : "", stdout);

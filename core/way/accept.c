@@ -31,7 +31,7 @@ struct door {
 	unsigned expect;          /* connections that are likely to wait */
 };
 
-static void
+void
 accept_on_client(struct ev_loop *loop, struct ev_io *io, int events)
 {
 	struct conn *conn = container_of(io, struct conn, client.io);

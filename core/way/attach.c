@@ -20,6 +20,7 @@
 #include "way/hop.h"
 #include "way/talk.h"
 #include "way/trace.h"
+#include "way/trunk.h"
 
 /* generation->run. All seats of a generation in one array: a change on the board looks at each. */
 struct attached {
@@ -172,6 +173,7 @@ attach_target(struct way *way, const struct service *service, struct target *tar
 		link_init(&run->conns);
 		link_init(&run->flows);
 		link_init(&run->aside);
+		link_init(&run->trunks);
 		seat->run = run;
 		drain_attach(run);
 	}
@@ -186,6 +188,7 @@ attach_timeouts(struct way *way, struct service_run *run)
 	run->greet = way_queue(way, settings->greet_timeout.ms);
 	run->connect = way_queue(way, settings->connect_timeout.ms);
 	run->post_idle = way_queue(way, run->flow_idle_ms);
+	run->trunk_idle = way_queue(way, settings->server_idle_timeout.ms);
 	run->parting = way_queue(way, WAY_PARTING_MS);
 	run->settle = way_queue(way, idle_ms && idle_ms < WAY_SETTLE_MS ? idle_ms : WAY_SETTLE_MS);
 	for (unsigned i = 0; idle_ms && i < WAY_IDLE_STEPS; i++)
@@ -399,6 +402,7 @@ attach_changed(struct way *way, uint32_t cell, bool down)
 				aside_clear(run);
 			if (down && run->cell == cell)
 				attach_seat_down(way, run);
+			trunk_look(run);
 		}
 	}
 }

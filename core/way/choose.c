@@ -303,10 +303,7 @@ choose_mark_busy(const struct choose_ask *ask, struct lineup *lineup)
 static bool
 choose_unit_is_active(const struct service *service)
 {
-	const struct sy_protocol *protocol = service->protocol.module->ops;
-
-	return !protocol->load_unit || strcmp(protocol->load_unit, "connections") == 0 ||
-	       strcmp(protocol->load_unit, "requests") == 0;
+	return strcmp(service->load_unit, "connections") == 0 || strcmp(service->load_unit, "requests") == 0;
 }
 
 static void

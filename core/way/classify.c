@@ -4,6 +4,7 @@
 
 #include "way/side.h"
 #include "way/talk.h"
+#include "way/trunk.h"
 
 /* A server that is put aside has nothing to say. If it does, or leaves, it is not wanted again. */
 static bool
@@ -49,7 +50,7 @@ classify_step(struct conn *conn)
 	if (conn->tunnel)
 		return STEP_PICK;
 	if (conn->timed && classify_late(conn, first)) {
-		conn->reset = true;
+		conn->reset = !conn->trunk;
 		return way_close(conn, first ? REASON_GREET_TIMEOUT : REASON_IDLE);
 	}
 	if (side_pending(&conn->client) && conn->client.ready & EV_WRITE &&
@@ -62,7 +63,9 @@ classify_step(struct conn *conn)
 		timer_stop(&conn->timer);
 		return next;
 	}
-	if (conn->datagrams && !timer_armed(&conn->timer))
+	if (trunk_is_over(conn))
+		return way_close(conn, REASON_SERVER_DONE);
+	if ((conn->datagrams || conn->trunk) && !timer_armed(&conn->timer))
 		relay_rest(conn);
 	else if (!timer_armed(&conn->timer) && (first || run->idle[0]))
 		timeq_arm(first ? run->greet : run->idle[0], &conn->timer,

@@ -104,6 +104,8 @@ close_step(struct conn *conn)
 	handshakes_forget(conn);
 	list_remove(&conn->due);
 	list_remove(&conn->of_seat);
+	if (conn->trunk)
+		seat_run(conn)->n_trunks--;
 	list_remove(&conn->of_service);
 	timer_stop(&conn->timer);
 	talk_free(conn);

@@ -16,6 +16,7 @@
 #include "way/side_tls.h"
 #include "way/talk.h"
 #include "way/trace.h"
+#include "way/trunk.h"
 #include "way/way.h"
 
 enum { CONNECT_SUSPECT_MS = 1000 }; /* the master hears of one server so often */
@@ -102,6 +103,7 @@ connect_done(struct conn *conn)
 	/* Whether anybody is there will be known later. */
 	if (conn->server.datagram)
 		talk_reuse(conn);
+	trunk_make(conn);
 	return STEP_RELAY;
 }
 

@@ -1,6 +1,7 @@
 #include "way/figures.h"
 
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void
@@ -39,10 +40,10 @@ void
 figures_attach(struct service_run *run)
 {
 	const struct sy_figure *gauge = run->protocol->gauges;
-	const char *unit = run->protocol->load_unit;
+	const char *unit = run->service->load_unit;
 
 	run->load_gauge = -1;
-	for (int i = 0; i < SY_GAUGES && unit && gauge && gauge[i].name; i++)
+	for (int i = 0; i < SY_GAUGES && gauge && gauge[i].name; i++)
 		if (strcmp(gauge[i].name, unit) == 0)
 			run->load_gauge = i;
 }
@@ -94,6 +95,65 @@ figures_leave(const struct service_run *run, const struct seat_run *seat,
 {
 	for (unsigned i = 0; i < SY_GAUGES; i++)
 		figures_of_seat(run, seat, i, -told[i]);
+}
+
+/* ---- of exchanges ---- */
+
+struct figures_held {
+	uint32_t n;
+	struct sy_held held[];
+};
+
+static const struct seat_run *
+figures_seat(const struct service_run *run, uint32_t at)
+{
+	const struct target *target;
+
+	for (uint32_t i = 0; at && (target = service_target(run->service, i)); i++)
+		for (uint32_t j = 0; j < target->pool->n_servers; j++)
+			if (target->seats[j].cell + 1 == at)
+				return target->seats[j].run;
+	return NULL;
+}
+
+static void
+figures_hold_one(const struct service_run *run, struct sy_held *told, const struct sy_held *now)
+{
+	const struct seat_run *seat = figures_seat(run, told->server);
+
+	for (unsigned i = 0; seat && i < SY_GAUGES; i++)
+		figures_of_seat(run, seat, i, -told->gauge[i]);
+	seat = now ? figures_seat(run, now->server) : NULL;
+	for (unsigned i = 0; seat && i < SY_GAUGES; i++)
+		figures_of_seat(run, seat, i, now->gauge[i]);
+	if (now)
+		*told = *now;
+}
+
+void
+figures_hold(const struct service_run *run, struct sy_session *session, struct figures_held **told)
+{
+	if (!session->held_changed)
+		return;
+	session->held_changed = false;
+	if (!*told) {
+		*told = calloc(1, sizeof(**told) + session->n_held * sizeof((*told)->held[0]));
+		if (!*told)
+			return;
+		(*told)->n = session->n_held;
+	}
+	for (uint32_t i = 0; i < (*told)->n; i++)
+		if (memcmp(&(*told)->held[i], &session->held[i], sizeof(session->held[i])) != 0)
+			figures_hold_one(run, &(*told)->held[i], &session->held[i]);
+}
+
+void
+figures_hold_end(const struct service_run *run, struct figures_held **told)
+{
+	for (uint32_t i = 0; *told && i < (*told)->n; i++)
+		figures_hold_one(run, &(*told)->held[i], NULL);
+	free(*told);
+	*told = NULL;
 }
 
 void

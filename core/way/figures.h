@@ -5,6 +5,8 @@
 
 #include "way/way.h"
 
+struct figures_held;
+
 /* For each service, once. */
 void figures_attach(struct service_run *run);
 /* Before the first call into the module. */
@@ -17,6 +19,10 @@ void figures_enter(const struct service_run *run, const struct seat_run *seat,
                    const int32_t told[static SY_GAUGES]);
 void figures_leave(const struct service_run *run, const struct seat_run *seat,
                    const int32_t told[static SY_GAUGES]);
+/* What it has at the servers of its exchanges, after each call; *told: what was carried already, NULL at
+ * first. And at its end. */
+void figures_hold(const struct service_run *run, struct sy_session *session, struct figures_held **told);
+void figures_hold_end(const struct service_run *run, struct figures_held **told);
 /* The session ends; it has left its server. */
 void figures_end(const struct service_run *run, int32_t told[static SY_GAUGES]);
 

@@ -41,6 +41,8 @@ struct flow_door {
 	unsigned slot;
 	struct sy_addr addr;      /* that it is really bound to */
 	bool any;                 /* all addresses: each datagram says which was used */
+	bool closed;              /* another worker hears what comes; these posts still answer by it */
+	uint32_t posts;           /* struct post */
 	const struct listener *listener; /* in the current generation; NULL: not served */
 };
 
@@ -131,6 +133,8 @@ bool flow_passes(struct flow *flow, enum sy_side side, struct sy_span bytes);
 /* Who sent datagram i of the batch, and to which address of ours. False: it is dropped. */
 bool flow_key_of(struct flow_door *door, unsigned i, struct flow_key *key);
 bool flow_is_door(int fd);
+/* One of its posts is gone; a closed door goes with the last one. */
+void flow_door_leave(struct flow_door *door);
 void flow_listen(struct way *way, uint64_t listener, unsigned slot, int fd);
 void flow_unlisten(struct way *way, uint64_t listener, unsigned slot);
 void flow_switched(struct way *way);

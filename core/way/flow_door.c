@@ -214,17 +214,32 @@ flow_leave_door(struct flow *flow, void *context)
 }
 
 static void
+flow_door_free(struct flow_door *door)
+{
+	/* Some posts may have said something at their end. */
+	datagrams_flush(door->way->flows->out);
+	close(door->io.fd);
+	free(door);
+}
+
+void
+flow_door_leave(struct flow_door *door)
+{
+	if (--door->posts == 0 && door->closed)
+		flow_door_free(door);
+}
+
+static void
 flow_door_close(struct flow_door *door)
 {
-	struct flows *flows = door->way->flows;
-
-	datagrams_flush(flows->out);
 	flow_each(door->way, flow_leave_door, door);
 	post_door_closes(door);
 	ev_io_stop(door->way->loop, &door->io);
-	close(door->io.fd);
 	list_remove(&door->link);
-	free(door);
+	door->closed = true;
+	door->listener = NULL;
+	if (door->posts == 0)
+		flow_door_free(door);
 }
 
 /* What waits in its queue stays there: the socket is the master's, and somebody else serves it now. */

@@ -83,15 +83,6 @@ hop_describe(const struct conn *client, struct hop_answer *out)
 	};
 }
 
-static void
-hop_on_socket(struct ev_loop *loop, struct ev_io *io, int events)
-{
-	struct conn *conn = container_of(io, struct conn, client.io);
-
-	(void)loop;
-	way_due(&conn->client, events);
-}
-
 /* A tunnel from the socket to the client's session. */
 static enum reason
 hop_join(struct conn *client, int fd, struct conn **out)
@@ -116,7 +107,7 @@ hop_join(struct conn *client, int fd, struct conn **out)
 		way_end(conn, reason);
 		return reason;
 	}
-	side_init(&conn->client, fd, hop_on_socket);
+	side_init(&conn->client, fd, accept_on_client);
 	conn->client.prompt = true;
 	conn->client.ready = EV_READ;
 	*out = conn;

@@ -13,6 +13,7 @@
 #include "way/side_tls.h"
 #include "way/talk.h"
 #include "way/trace.h"
+#include "way/trunk.h"
 #include "way/way.h"
 
 static bool
@@ -149,14 +150,14 @@ pick_choose(struct conn *conn, const struct sy_facts *facts, struct choice *out)
 		talk_chosen(conn, facts, out);
 }
 
-/* One that another exchange has left, or a new one. */
+/* One that others use, one that another exchange has left, or a new one. */
 static enum step
 pick_connection(struct conn *conn)
 {
 	if (!service_run(conn)->shares)
 		return STEP_CONNECT;
 	connect_address(conn);
-	if (!aside_take(conn))
+	if (!trunk_take(conn) && !aside_take(conn))
 		return STEP_CONNECT;
 	pick_served(conn);
 	return STEP_RELAY;

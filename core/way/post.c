@@ -84,6 +84,7 @@ post_new(struct flow_door *door, uint64_t hash, const struct flow_key *key, unsi
 		slab_give(way->flows->post_slab, post);
 		return NULL;
 	}
+	door->posts++;
 	table_put(&way->flows->posts, &post->entry, hash);
 	return post_admit(post->conn) ? post : NULL;
 }
@@ -98,6 +99,7 @@ post_forget(struct conn *conn)
 		return;
 	conn->talk->post = NULL;
 	table_remove(&flows->posts, &post->entry);
+	flow_door_leave(post->door);
 	slab_give(flows->post_slab, post);
 }
 
@@ -105,17 +107,20 @@ static void
 post_leave_door(struct conn *conn, void *context)
 {
 	struct flow_door *door = context;
+	struct talk *talk = conn->talk;
 
-	if (conn->talk && conn->talk->post && conn->talk->post->door == door)
-		way_end(conn, door->listener ? REASON_MOVED : REASON_REMOVED);
+	if (!talk || !talk->post || talk->post->door != door)
+		return;
+	if (!door->listener)
+		way_end(conn, REASON_REMOVED);
+	else if (talk->n_strands == 0 && talk->session.until_ms <= conn->way->child->now_ms)
+		way_end(conn, REASON_MOVED);
 }
 
 void
 post_door_closes(struct flow_door *door)
 {
 	attach_each(door->way, post_leave_door, door);
-	/* Some may have said why. */
-	datagrams_flush(door->way->flows->out);
 }
 
 /* ---- what clients say ---- */

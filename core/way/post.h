@@ -9,7 +9,8 @@
  * client goes out with the batch of this turn of the loop.
  *
  * The limits are those of flows: who may begin one, how many fit into a worker, when an idle one ends. They
- * do not stand on the board: when their worker dies, clients say again what was not answered. */
+ * do not stand on the board: when their worker dies, clients say again what was not answered. When another
+ * worker takes a door over, what clients say goes there, and what was begun here is answered from here. */
 #ifndef WAY_POST_H
 #define WAY_POST_H
 
@@ -30,7 +31,8 @@ void post_receive(struct flow_door *door, unsigned n);
 void post_send(struct conn *conn, struct sy_span bytes);
 /* The connection ends. Safe when it has no post. */
 void post_forget(struct conn *conn);
-/* Nothing comes from there any more, and nothing can be sent. */
+/* Nothing comes from there any more. Who waits for something, or can be reached by others (sy_session.until_ms),
+ * stays and is still spoken to when another worker has the door; if the service is gone, nobody does. */
 void post_door_closes(struct flow_door *door);
 
 #endif

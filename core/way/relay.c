@@ -13,6 +13,8 @@
 uint64_t
 relay_idle_ms(const struct conn *conn)
 {
+	if (conn->trunk)
+		return conn->service->settings.server_idle_timeout.ms;
 	return conn->datagrams ? service_run(conn)->flow_idle_ms
 	                       : conn->service->settings.idle_timeout.ms;
 }
@@ -40,8 +42,8 @@ relay_rest(struct conn *conn)
 
 	if (!idle_ms)
 		return;
-	if (conn->datagrams) {
-		timeq_arm_at(run->post_idle, &conn->timer,
+	if (conn->datagrams || conn->trunk) {
+		timeq_arm_at(conn->trunk ? run->trunk_idle : run->post_idle, &conn->timer,
 		             due_ms > now_ms ? due_ms : now_ms + idle_ms);
 		return;
 	}
@@ -178,7 +180,7 @@ relay_talk(struct conn *conn)
 	if (next == STEP_CLASSIFY) {
 		timer_stop(&conn->timer);
 		report_exchange(conn);
-		if (conn->talk->spent || !conn->seat || server->datagram)
+		if (conn->talk->spent || !conn->seat || server->datagram || server->strand)
 			pick_drop(conn, false);
 		else if (service_run(conn)->shares && !conn->talk->pinned)
 			aside_put(conn);

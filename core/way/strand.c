@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "base/slab.h"
+#include "conf/config.h"
 #include "way/side.h"
 
 static size_t
@@ -118,7 +119,7 @@ strand_leave(struct side *side)
 	queue_join(&strand->down, &side->out);
 	queue_free(conn->way->chunks, &strand->up);
 	strand->up_len = 0;
-	strand->broken = !strand->ended && (conn->reset || (conn->talk->cut && !strand->outside));
+	strand->broken = !strand->ended && !strand->outside && (conn->reset || conn->talk->cut);
 	strand->ended = true;
 	strand_news(strand);
 }
@@ -143,14 +144,31 @@ strand_find(const struct conn *parent, uint32_t exchange)
 	return NULL;
 }
 
+/* What begins is of the current configuration, however old the client's connection is; unless that knows nothing
+ * of the service any more, or its parent would not be understood. */
+static struct conn *
+strand_block(const struct conn *parent)
+{
+	struct way *way = parent->way;
+	struct generation *current = way->child->current;
+	const struct listener *now = NULL;
+
+	if (way->conns >= way->most)
+		return NULL;
+	if (current != parent->generation)
+		now = config_listener(current->config, parent->listener->id);
+	if (!now || now->service->id != parent->service->id || now->service->uses != parent->service->uses ||
+	    now->service->protocol.module->ops != parent->service->protocol.module->ops)
+		return accept_block(way, parent->listener, parent->generation);
+	return accept_block(way, now, current);
+}
+
 /* The session of the exchange. Without one the exchange has ended before it began. */
 static void
 strand_begin(struct strand *strand)
 {
-	struct conn *parent = strand->parent, *conn = NULL;
+	struct conn *parent = strand->parent, *conn = strand_block(parent);
 
-	if (parent->way->conns < parent->way->most)
-		conn = accept_block(parent->way, parent->listener, parent->generation);
 	if (!conn) {
 		strand->ended = strand->broken = true;
 		strand_news(strand);

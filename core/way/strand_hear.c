@@ -26,6 +26,15 @@ strand_input(struct strand *strand)
 	return strand->down ? chunk_span(strand->down) : sy_span(way->scratch, 0);
 }
 
+/* sy_session.at. What comes from outside is at no server that we have chosen. */
+static uint32_t
+strand_seat(const struct strand *strand)
+{
+	const struct conn *conn = strand->conn;
+
+	return conn && conn->seat && !strand->outside ? conn->seat->cell + 1 : 0;
+}
+
 /* WAIT: ask again, unless it was NEED. */
 static enum step
 strand_obey(struct strand *strand, const struct sy_verdict *verdict, struct sy_span in)
@@ -93,7 +102,9 @@ strand_show(struct strand *strand)
 		strand->told_eof = eof;
 		session->waiting = strand->up_len;
 		session->broken = eof && strand->broken;
+		session->at = strand_seat(strand);
 		verdict = talk_ask(parent, SY_SERVER, exchange, in, eof);
+		session->at = 0;
 		strand->again = verdict.what != SY_NEED;
 		next = strand_obey(strand, &verdict, in);
 		if (next != WAIT || (verdict.what == SY_END && verdict.exchange == exchange))

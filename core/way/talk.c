@@ -452,6 +452,7 @@ talk_ask(struct conn *conn, enum sy_side side, uint32_t exchange, struct sy_span
 	verdict = talk_protocol(conn)->data(&talk->session, side, exchange, in, eof);
 	figures_tell(service_run(conn), conn->entered ? seat_run(conn) : NULL, &talk->session,
 	             talk->told);
+	figures_hold(service_run(conn), &talk->session, &talk->told_held);
 	forecast_tell(conn->entered ? seat_run(conn) : NULL, &talk->session, &talk->until_told);
 	if (verdict.relieve_ms && conn->entered)
 		lineup_relieve(seat_run(conn)->lineup, conn->seat,

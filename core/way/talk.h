@@ -13,12 +13,14 @@ struct flow_name {
 	uint64_t id;              /* conn.id */
 };
 
+struct figures_held;
 struct post;
 
 struct talk {
 	struct sy_session session;
 	struct conn *conn;
 	int32_t told[SY_GAUGES];  /* figures.h */
+	struct figures_held *told_held;
 	uint64_t until_told;      /* forecast.h */
 	struct timer_entry deadline[2]; /* by enum sy_side: the module's own, for what it has begun */
 	uint64_t patience_ms[2];  /* how long they are */

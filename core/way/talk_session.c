@@ -72,6 +72,7 @@ talk_free(struct conn *conn)
 	if (talk->open && protocol->close)
 		protocol->close(&talk->session);
 	figures_end(service_run(conn), talk->told);
+	figures_hold_end(service_run(conn), &talk->told_held);
 	talk_unmark(conn);
 	talk_forget_sent(conn);
 	list_remove(&talk->roused);
@@ -217,7 +218,7 @@ talk_served(struct conn *conn)
 
 	session->server_name = conn->seat->server->name;
 	session->server = conn->server_addr;
-	session->server_secure = conn->server.tls != NULL;
+	session->server_secure = conn->target->tls != NULL;
 	session->server_datagram = conn->server.datagram;
 }
 

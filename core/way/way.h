@@ -12,7 +12,8 @@
  *
  * Between two exchanges the connection to the server may go aside (way/aside.c), for whoever comes next; a
  * request that meets one that is dying is said again to a fresh one, from relay back to connect
- * (way/talk_again.c). A session with many exchanges at once has a connection of its own for each, which
+ * (way/talk_again.c). Where messages say what they belong to, many exchanges share a connection to the
+ * server (way/trunk.c). A session with many exchanges at once has a connection of its own for each, which
  * goes this same way from classify on; its client is the session (way/strand.h). The server may be a client
  * connection, of this worker or of another one (way/reach.h), and the client an address at a UDP listener
  * (way/post.h).
@@ -135,6 +136,7 @@ struct conn {
 	bool elsewhere : 1;       /* its server went down during the connect */
 	bool datagrams : 1;       /* not a connection: a flow, as report.h shows it; or post.h's */
 	bool hop : 1;             /* not a client's: brings an exchange of another worker, see hop.h */
+	bool trunk : 1;           /* nor is this: its client is a server, see trunk.h */
 	bool due_handshake : 1;   /* due is in way.due_handshakes */
 	const char *words;        /* the protocol module's reason */
 	char *problem;            /* what TLS failed of, in words; ours to free */
@@ -154,7 +156,7 @@ struct service_run {
 	struct timeq *aside;
 	bool shares;              /* connections to servers go aside between two exchanges: aside.h */
 	struct timeq *idle[WAY_IDLE_STEPS];
-	struct timeq *post_idle;
+	struct timeq *post_idle, *trunk_idle;
 	struct link flows;        /* way/flow.h, as all that follows with flow in its name */
 	struct slab *flow_slab;
 	struct timeq *flow_idle;
@@ -174,7 +176,8 @@ struct seat_run {
 	struct board_tally *tally, *server_tally;
 	struct link conns, flows;
 	struct link aside;        /* connections without exchange: aside.h */
-	uint32_t n_aside;
+	struct link trunks;       /* connections with many: trunk.h */
+	uint32_t n_aside, n_trunks;
 	struct timer_entry drain; /* drain.c */
 	uint64_t suspected_ms;    /* when the master was told last */
 };
@@ -322,6 +325,8 @@ void accept_unlisten(struct way *way, uint64_t listener, unsigned slot);
 /* After a switch: listeners of the current generation; what waits at those that are gone is taken
  * into `old`. */
 void accept_switched(struct way *way, struct generation *old);
+/* What libev calls for conn->client. */
+void accept_on_client(struct ev_loop *loop, struct ev_io *io, int events);
 /* Takes what waits in the queues and closes all. */
 void accept_stop(struct way *way);
 /* A connection without sockets and addresses, in `generation`. NULL: no memory. */

@@ -176,10 +176,10 @@ sub new {
 	return $self;
 }
 
-# Asks it to end, and gives its report; `status` is that of the process.
+# Asks it to end, or waits until it does by itself, and gives its report; `status` is that of the process.
 sub end {
-	my $self = shift;
-	kill 'INT', $self->{pid};
+	my ($self, %opt) = @_;
+	kill 'INT', $self->{pid} unless $opt{by_itself};
 	waitpid $self->{pid}, 0;
 	my $status = $?;
 	delete $self->{pid};

@@ -6,12 +6,15 @@ use Carp qw(croak);
 use Fcntl qw(F_SETFD);
 use Exporter qw(import);
 use File::Temp qw(tempdir);
+use IO::Select;
 use IO::Socket::INET;
+use IO::Socket::IP;
 use POSIX qw(WNOHANG);
+use Socket qw(SOCK_DGRAM);
 use Steelyard;
 use Way qw(hear);
 
-our @EXPORT_OK = qw(request response field messages registrar lab kamailio sipp sipp_server free_port);
+our @EXPORT_OK = qw(request response field messages registrar uas heard wait_heard lab kamailio sipp sipp_server free_port);
 
 my $turn = 0;
 
@@ -82,6 +85,36 @@ sub registrar {
 	});
 }
 
+# A server that answers by $answer->(request, socket) and writes all that it hears to a file.
+my $heard = tempdir('sip-heard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+sub uas {
+	my ($name, $answer) = @_;
+	return Steelyard->server($name, each => sub {
+		my $sock = shift;
+		my $buffer = '';
+		while (sysread $sock, $buffer, 65536, length $buffer) {
+			for my $message (messages(\$buffer)) {
+				open my $out, '>>', "$heard/$name" or die $!;
+				syswrite $out, "$message\0";
+				close $out;
+				my $said = $answer->($message, $sock);
+				syswrite $sock, $said if length $said;
+			}
+		}
+	});
+}
+# What it has heard, of a method and of a call, both if given.
+sub heard {
+	my ($name, $method, $id) = @_;
+	open my $in, '<', "$heard/$name" or return ();
+	local $/ = "\0";
+	return grep { (!$method || /^$method /) && (!$id || field($_, 'Call-ID') eq $id) } map { chomp; $_ } <$in>;
+}
+sub wait_heard {
+	my ($name, $method, $id) = @_;
+	return Steelyard::wait_for("$method at $name", sub { (heard($name, $method, $id))[0] });
+}
+
 # The lab's registrars, one for each name: (program, ports); $program->ask('drain', 'fe1').
 sub lab {
 	my (@names) = @_;
@@ -101,10 +134,17 @@ sub lab {
 }
 sub lab_server { return Steelyard::build_dir() . '/contrib/lab/lab-server' }
 
-# A port that was free a moment ago, for programs that want to be given one.
+# A port that was free a moment ago, for programs that want to be given one: of tcp, udp, or both.
 sub free_port {
 	my $proto = shift || 'tcp';
-	my $sock = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Proto => $proto,
+	if ($proto eq 'both') {
+		for (1 .. 100) {
+			my $port = free_port('udp');
+			return $port if IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Proto => 'tcp', Listen => 1);
+		}
+		croak 'no port';
+	}
+	my $sock = IO::Socket::IP->new(LocalHost => shift // '127.0.0.1', LocalPort => 0, Proto => $proto,
 		$proto eq 'tcp' ? (Listen => 1) : ()) or croak "no port: $@";
 	return $sock->sockport;
 }
@@ -124,9 +164,10 @@ sub run {
 }
 
 # Kamailio as registrar and redirect server: REGISTER is stored (with credentials for users that
-# begin with "secret"), INVITE to "moved" gets 302, OPTIONS to itself 200. Ports: tcp, udp, tls. It can be given
-# a host, the ports on it, and a name that it tells in Server.
-# `proxy`: it sends calls on to who is registered, by the Path of the registration, and stays in their way.
+# begin with "secret"), INVITE to "moved" gets 302 (with credentials from such users), OPTIONS to itself
+# 200. Ports: tcp, udp, tls. It can be given a host, the ports on it, and a name that it tells in Server.
+# `proxy`: it sends calls on to who is registered, by the Path of the registration, and stays in their way; `callee`
+# is registered at that UDP port then.
 sub kamailio {
 	my (%opt) = @_;
 	my $host = $opt{host} // '127.0.0.1';
@@ -201,7 +242,11 @@ request_route {
 		save("location");
 		exit;
 	}
-$calls	if (\$rU == "moved") {
+$calls	if (is_method("INVITE") && \$fU =~ "^secret" && !pv_proxy_authenticate("example.com", "password", "0")) {
+		proxy_challenge("example.com", "0");
+		exit;
+	}
+	if (\$rU == "moved") {
 		append_to_reply("Contact: <sip:moved\@192.0.2.99>\\r\\n");
 		sl_send_reply("302", "Moved Temporarily");
 		exit;
@@ -219,13 +264,27 @@ CFG
 		$run->alive or croak 'Kamailio ended: ' . $run->text;
 		IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port{tcp});
 	});
+	register_callee($host, $port{udp}, $opt{callee}) if $opt{callee};
 	return ($run, \%port);
+}
+
+sub register_callee {
+	my ($host, $port, $callee) = @_;
+	my $sock = IO::Socket::IP->new(PeerHost => $host, PeerPort => $port, Type => SOCK_DGRAM) or croak "no socket: $@";
+	my $via = 'SIP/2.0/UDP ' . $sock->sockhost . ':' . $sock->sockport;
+	my $register = request('REGISTER', user => 'callee', more => "Contact: <sip:callee\@$host:$callee>\r\n") =~ s{SIP/2\.0/TCP [^;]+}{$via}r;
+	Steelyard::wait_for('a registration', sub {
+		$sock->send($register);
+		return 0 unless IO::Select->new($sock)->can_read(2) && defined $sock->recv(my $got, 65536);
+		return $got =~ m{^SIP/2\.0 200 };
+	});
 }
 
 # SIPp as a client: sipp(['-sn', 'uac', ...]) runs it to its end and returns a hash: ok, and what it
 # counted. `scenario` is the XML between <scenario> and </scenario>.
 sub sipp_command {
 	my ($args, %opt) = @_;
+	my $host = $opt{host} // '127.0.0.1';
 	my $dir = tempdir('sipp-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 	my @scenario = ();
 	if ($opt{scenario}) {
@@ -234,7 +293,7 @@ sub sipp_command {
 		close $out;
 		@scenario = ('-sf', "$dir/scenario.xml");
 	}
-	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, '-nostdin', '-i', '127.0.0.1',
+	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, '-nostdin', '-i', $host,
 		'-au', 'secret', '-ap', 'password', grep({ $_ eq '-m' } @$args) ? ('-recv_timeout', 30000) : (),
 		'-trace_stat', '-stf', 'stat.csv', '-fd', '1', '-trace_err', '-error_file', 'errors');
 }
@@ -250,8 +309,14 @@ sub sipp_start {
 sub sipp { return sipp_start(@_)->finish }
 
 # SIPp's own server ends a call after some seconds, and with it the connection that the call came by, which
-# others may use by then. This one keeps both, and records routes.
-sub callee { return <<'XML' }
+# others may use by then. This one keeps both for `wait`, and records routes. ring: how long it does. retrans:
+# after how long an answer that has no ACK is said again.
+sub callee {
+	my (%opt) = @_;
+	my $retrans = $opt{retrans} // 500;
+	my $wait = $opt{wait} // 120000;
+	my $ring = $opt{ring} ? qq{  <pause milliseconds="$opt{ring}"/>\n} : '';
+	return <<"XML";
   <recv request="INVITE" rrs="true" crlf="true"></recv>
   <send><![CDATA[
 SIP/2.0 180 Ringing
@@ -265,7 +330,7 @@ Contact: <sip:[local_ip]:[local_port];transport=[transport]>
 Content-Length: 0
 
   ]]></send>
-  <send retrans="500"><![CDATA[
+$ring  <send retrans="$retrans"><![CDATA[
 SIP/2.0 200 OK
 [last_Via:]
 [last_From:]
@@ -289,19 +354,64 @@ SIP/2.0 200 OK
 Content-Length: 0
 
   ]]></send>
-  <timewait milliseconds="120000"/>
+  <timewait milliseconds="$wait"/>
 XML
+}
 
-# A SIPp server (UAS) on a port; transport t1, u1.
+# A client whose later requests go the way that the answer has recorded. It says nothing again before `retrans`:
+# with a long time a datagram that was lost shows, and not a slow machine.
+sub calling {
+	my (%opt) = @_;
+	my $retrans = $opt{retrans} // 500;
+	my $head = sub {
+		my ($method, $uri, $cseq, $to) = @_;
+		return <<"XML";
+$method $uri SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+Max-Forwards: 70
+From: <sip:caller\@example.com>;tag=[pid]c[call_number]
+To: <sip:callee\@example.com>$to
+Call-ID: [call_id]
+CSeq: $cseq $method
+Contact: <sip:caller\@[local_ip]:[local_port];transport=[transport]>
+XML
+	};
+	return qq{  <send retrans="$retrans"><![CDATA[\n} . $head->('INVITE', 'sip:callee@[remote_ip]:[remote_port]', 1, '') . <<'XML'
+Content-Length: 0
+
+  ]]></send>
+  <recv response="100" optional="true"></recv>
+  <recv response="180" optional="true"></recv>
+  <recv response="200" rrs="true"></recv>
+  <send><![CDATA[
+XML
+		. $head->('ACK', '[next_url]', 1, '[peer_tag_param]') . <<'XML'
+[routes]
+Content-Length: 0
+
+  ]]></send>
+  <pause/>
+XML
+		. qq{  <send retrans="$retrans"><![CDATA[\n} . $head->('BYE', '[next_url]', 2, '[peer_tag_param]') . <<'XML';
+[routes]
+Content-Length: 0
+
+  ]]></send>
+  <recv response="200"></recv>
+XML
+}
+
+# A SIPp server (UAS) on a port of 127.0.0.1, or of `host`; transport t1, u1.
 sub sipp_server {
 	my ($transport, %opt) = @_;
-	my $port = free_port($transport =~ /^u/ ? 'udp' : 'tcp');
+	my $host = $opt{host} // '127.0.0.1';
+	my $port = free_port($transport =~ /^u/ ? 'udp' : 'tcp', $host);
 	my $run = sipp_start([ $opt{scenario} ? () : ('-sn', 'uas'), '-t', $transport, '-p', $port ], %opt);
 	$run->{port} = $port;
 	Steelyard::wait_for('SIPp', sub {
 		$run->alive or croak 'SIPp ended: ' . $run->text;
-		return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $port) if $transport !~ /^u/;
-		open my $in, '<', '/proc/net/udp';
+		return IO::Socket::IP->new(PeerHost => $host, PeerPort => $port) if $transport !~ /^u/;
+		open my $in, '<', $host =~ /:/ ? '/proc/net/udp6' : '/proc/net/udp';
 		my $hex = sprintf ':%04X ', $port;
 		grep { index($_, $hex) >= 0 } <$in>;
 	});
@@ -338,18 +448,18 @@ sub ask {
 	return close $answer;
 }
 
-# Waits for its end: { ok, status, calls, failed, text }
+# Waits for its end: { ok, status, text }, and of its calls: { calls, good, failed, unexpected }
 sub finish {
 	my $self = shift;
 	Steelyard::wait_for('SIPp to end', sub { !$self->alive }, 2 * $Steelyard::LIMIT);
 	my %got = (status => $self->{status} >> 8, ok => $self->{status} == 0, text => $self->text);
 	if (open my $in, '<', "$self->{dir}/stat.csv") {
 		my @names = split /;/, scalar <$in>;
-		my $last;
-		$last = $_ while <$in>;
+		my @lines = <$in>;
 		my %is;
-		@is{@names} = split /;/, $last // '';
-		@got{qw(calls failed good)} = @is{'TotalCallCreated', 'FailedCall(C)', 'SuccessfulCall(C)'};
+		@is{@names} = split /;/, $lines[-1] // '';
+		@got{qw(calls failed good unexpected)} = @is{'TotalCallCreated', 'FailedCall(C)', 'SuccessfulCall(C)',
+			'FailedUnexpectedMessage(C)'};
 	}
 	return \%got;
 }

@@ -68,6 +68,7 @@ struct book_entry {
 	uint8_t kind;             /* enum book_kind */
 	bool answered;
 	bool leaves;              /* a REGISTER that ends a registration */
+	uint8_t slot;             /* in book.held, from 1 on; 0: at no server that is known */
 };
 
 /* ---- keys ---- */
@@ -166,17 +167,58 @@ book_grow(struct book *book)
 	return true;
 }
 
-static int32_t *
-book_gauge(struct sy_session *session, uint8_t kind)
-{
-	return &session->gauge[kind == BOOK_REGISTRATION ? GAUGE_REGISTRATIONS
-	                     : kind == BOOK_DIALOG ? GAUGE_DIALOGS : GAUGE_TRANSACTIONS];
-}
-
 static bool
 book_is_quiet(const struct book *book, uint8_t kind)
 {
 	return book->part == BOOK_STATE && (kind == BOOK_REQUEST || kind == BOOK_ASKED);
+}
+
+/* One more, or one fewer. */
+static void
+book_gauge(struct book *book, struct sy_session *session, const struct book_entry *entry, int change)
+{
+	enum book_gauge which = entry->kind == BOOK_REGISTRATION ? GAUGE_REGISTRATIONS
+	                      : entry->kind == BOOK_DIALOG ? GAUGE_DIALOGS : GAUGE_TRANSACTIONS;
+
+	if (book_is_quiet(book, entry->kind))
+		return;
+	session->gauge[which] += change;
+	if (!entry->slot)
+		return;
+	book->held[entry->slot - 1].gauge[which] += change;
+	session->held_changed = true;
+}
+
+static bool
+book_slot_is_free(const struct sy_held *held)
+{
+	return !held->gauge[GAUGE_REGISTRATIONS] && !held->gauge[GAUGE_DIALOGS];
+}
+
+/* Where a registration or a dialog of mode proxy is: at the server that has just answered. */
+static uint8_t
+book_slot(struct book *book, struct sy_session *session, enum book_kind kind)
+{
+	uint8_t slot = 0;
+
+	if (book->part != BOOK_STATE || !session->at || book_is_quiet(book, (uint8_t)kind))
+		return 0;
+	if (!book->held) {
+		book->held = calloc(BOOK_SERVERS, sizeof(book->held[0]));
+		if (!book->held)
+			return 0;
+		session->held = book->held;
+		session->n_held = BOOK_SERVERS;
+	}
+	for (uint8_t i = 0; i < BOOK_SERVERS; i++) {
+		if (book->held[i].server == session->at)
+			return i + 1;
+		if (!slot && book_slot_is_free(&book->held[i]))
+			slot = i + 1;
+	}
+	if (slot)
+		book->held[slot - 1].server = session->at;
+	return slot;
 }
 
 /* The entry, a new one if there was none; NULL: there is no room. */
@@ -189,16 +231,29 @@ book_add(struct book *book, struct sy_session *session, enum book_kind kind, uin
 	if (!entry) {
 		struct book_entry fresh = {
 			.key = key, .kind = kind, .began_ms = (uint32_t)session->now_ms,
+			.slot = book_slot(book, session, kind),
 		};
 
 		if (!book_grow(book))
 			return NULL;
 		book_put(book, &fresh);
-		*book_gauge(session, kind) += !book_is_quiet(book, kind);
+		book_gauge(book, session, &fresh, 1);
 		entry = book_find(book, kind, key);
+	} else if (session->at && book_slot(book, session, kind) != entry->slot) {
+		book_gauge(book, session, entry, -1);
+		entry->slot = book_slot(book, session, kind);
+		book_gauge(book, session, entry, 1);
 	}
 	entry->due_ms = session->now_ms + life_ms;
 	return entry;
+}
+
+static void
+book_close(struct book *book)
+{
+	free(book->entries);
+	book->entries = NULL;
+	book->size = book->used = 0;
 }
 
 /* Those behind it that would not be found any more move up. */
@@ -207,7 +262,7 @@ book_remove(struct book *book, struct sy_session *session, struct book_entry *en
 {
 	uint32_t mask = book->size - 1, hole = (uint32_t)(entry - book->entries);
 
-	*book_gauge(session, entry->kind) -= !book_is_quiet(book, entry->kind);
+	book_gauge(book, session, entry, -1);
 	for (uint32_t i = (hole + 1) & mask; book->entries[i].kind != BOOK_FREE; i = (i + 1) & mask) {
 		uint32_t home = book_home(book, book->entries[i].key, book->entries[i].kind);
 
@@ -218,15 +273,15 @@ book_remove(struct book *book, struct sy_session *session, struct book_entry *en
 	}
 	book->entries[hole].kind = BOOK_FREE;
 	if (--book->used == 0)
-		book_free(book);
+		book_close(book);
 }
 
 void
 book_free(struct book *book)
 {
-	free(book->entries);
-	book->entries = NULL;
-	book->size = book->used = 0;
+	book_close(book);
+	free(book->held);
+	book->held = NULL;
 }
 
 void

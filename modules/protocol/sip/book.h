@@ -18,6 +18,7 @@ enum {
 	BOOK_DIALOG_MS = 12 * 3600 * 1000,
 	BOOK_EXPIRES_S = 3600,       /* of a registration that does not say */
 	BOOK_SWEEP_MS = 5000,
+	BOOK_SERVERS = 16,           /* of one client: what it has at more is counted for none */
 };
 
 enum book_gauge { GAUGE_REGISTRATIONS, GAUGE_TRANSACTIONS, GAUGE_DIALOGS };
@@ -44,6 +45,7 @@ enum book_part { BOOK_ALL, BOOK_TRAFFIC, BOOK_STATE };
 struct book {
 	struct book_entry *entries;  /* NULL: none */
 	uint32_t size, used;
+	struct sy_held *held;        /* BOOK_SERVERS of them; NULL: nothing was anywhere yet */
 	uint8_t part;                /* enum book_part */
 	uint64_t sweep_ms;           /* when what is too old is looked for again */
 };

@@ -112,9 +112,8 @@ calls_look(struct calls *calls, const struct call *call)
 }
 
 void
-calls_rest(struct calls *calls, struct call *call, uint64_t due_ms)
+calls_rest(struct calls *calls, struct call *call)
 {
-	call->due_ms = due_ms;
 	calls->open -= call->open;
 	call->open = false;
 	calls_look(calls, call);
@@ -127,7 +126,23 @@ calls_repeat(struct calls *calls, struct call *call, uint64_t now_ms)
 	if (call->pause_ms > TIMER_T2_MS)
 		call->pause_ms = TIMER_T2_MS;
 	call->again_ms = now_ms + call->pause_ms;
+	if (call->again_ms > call->due_ms)
+		call->again_ms = 0;
 	calls_look(calls, call);
+}
+
+bool
+calls_spare(struct calls *calls)
+{
+	struct call *oldest = NULL;
+
+	for (unsigned i = 0; i < CALLS_BUCKETS; i++)
+		for (struct call *call = calls->bucket[i]; call; call = call->next)
+			if (!call->open && (!oldest || call->due_ms < oldest->due_ms))
+				oldest = call;
+	if (oldest)
+		calls_remove(calls, oldest);
+	return oldest;
 }
 
 struct call *

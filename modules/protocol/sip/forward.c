@@ -228,7 +228,7 @@ forward_request(struct sy_session *session, struct transaction *t, const struct 
 	char fields[FORWARD_FIELDS], from[ROUTING_TEXT];
 	struct rewrite how = {
 		.routes = t->routing.own, .last_route = t->routing.strict, .forwards = true, .length = true,
-		.uri = t->routing.strict ? t->routing.uri : sy_span(NULL, 0),
+		.uri = t->routing.uri, .add_route = t->routing.last,
 	};
 
 	forward_branch(session, t, message);

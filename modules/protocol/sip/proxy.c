@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "stun.h"
 #include "value.h"
 
 /* What is still to be said of a request that the client has said, one verdict each. */
@@ -84,6 +85,9 @@ proxy_note(struct sy_session *session, enum sy_side side, const struct sip_messa
 {
 	struct sip_session *state = session->state;
 
+	/* A trunk carries what others have counted. */
+	if (session->to_server)
+		return;
 	book_message(&state->book, session, side, message);
 	proxy_live(session, message);
 }
@@ -136,7 +140,8 @@ proxy_begin(struct sy_session *session, const struct sip_message *message, size_
 	struct sip_session *state = session->state;
 	struct proxy *proxy = state->proxy;
 	struct call *call;
-	bool full = proxy->calls.open >= PROXY_OPEN || proxy->calls.n >= PROXY_KEPT;
+	bool full = proxy->calls.open >= PROXY_OPEN ||
+	            (proxy->calls.n >= PROXY_KEPT && !calls_spare(&proxy->calls));
 
 	call = full ? NULL : calls_add(&proxy->calls, key);
 	if (!call)
@@ -169,8 +174,12 @@ proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_messag
 	if (call && call->status >= 300) {
 		sy_count(session, COUNT_ACK, 1);
 		call->again_ms = 0;
+		if (call->due_ms > session->now_ms + TIMER_T4_MS)
+			call->due_ms = session->now_ms + TIMER_T4_MS; /* Timer I */
 		if (!call->open && !session->datagram)
 			calls_remove(&proxy->calls, call);
+		else if (!call->open)
+			calls_rest(&proxy->calls, call);
 		return (struct sy_verdict){ .what = SY_DROP, .n = whole };
 	}
 	call = calls_find_dialog(&proxy->calls, routing_dialog(message, &proxy->key));
@@ -309,15 +318,25 @@ proxy_wrong(struct sy_session *session, struct sy_span in, const struct sip_mess
 	return (struct sy_verdict){ .what = SY_CLOSE, .reason = message->problem, .bytes = verdict.bytes };
 }
 
+/* Over UDP empty lines are swallowed, and STUN is answered (RFC 5626 3.5.2, 4.4.2). */
+static struct sy_verdict
+proxy_keepalive(struct sy_session *session, struct sy_span in)
+{
+	struct reply *reply = malloc(sizeof(*reply) + STUN_MOST);
+
+	sy_count(session, COUNT_KEEPALIVES, 1);
+	if (reply)
+		reply->len = stun_answer(in, &session->facts.client, (uint8_t *)reply->bytes);
+	return proxy_emit(SY_CLIENT, 0, in.len, proxy_keep(session, reply));
+}
+
 static struct sy_verdict
 proxy_datagram(struct sy_session *session, struct sy_span in)
 {
 	struct sip_message message;
 
-	if (sip_is_keepalive(in)) {
-		sy_count(session, COUNT_KEEPALIVES, 1);
-		return (struct sy_verdict){ .what = SY_DROP, .n = in.len };
-	}
+	if (sip_is_keepalive(in))
+		return proxy_keepalive(session, in);
 	if (sip_read_datagram(in, &message) != SIP_MESSAGE)
 		return proxy_wrong(session, in, &message);
 	if (in.len > PROXY_MOST) {
@@ -378,17 +397,14 @@ proxy_client(struct sy_session *session, struct sy_span in)
 
 /* ---- what the sessions of requests say ---- */
 
+/* A final answer. What may come again is known until Timers H and J are over: a request, an ACK. */
 static void
-proxy_answered(struct sy_session *session, struct call *call, const struct sip_message *message,
-               struct sy_span bytes)
+proxy_answered(struct sy_session *session, struct call *call, uint16_t status, struct sy_span bytes)
 {
-	if (message->status < 200)
-		return;
-	call->status = message->status;
-	free(call->reply);
-	call->reply = NULL;
+	call->status = status;
+	call->due_ms = session->now_ms + TIMER_B_MS;
 	/* The success of an INVITE is said again by the server, as often as it wants. */
-	if (!session->datagram || (call->invite && message->status < 300))
+	if (!session->datagram || (call->invite && status < 300))
 		return;
 	free(call->answer);
 	call->answer = malloc(sizeof(*call->answer) + bytes.len);
@@ -408,13 +424,14 @@ proxy_over(struct sy_session *session, struct call *call, uint32_t exchange)
 	struct proxy *proxy = state->proxy;
 
 	if (call && call->invite && !call->status && call->reply) {
-		call->status = 503;
-		return proxy_emit(SY_CLIENT, exchange, 0, reply_say(call->reply, 503, 0));
+		struct sy_span bytes = reply_say(call->reply, 503, 0);
+
+		proxy_answered(session, call, 503, bytes);
+		return proxy_emit(SY_CLIENT, exchange, 0, bytes);
 	}
-	/* What may come again is known a while longer: a request, an ACK. */
 	if (call && call->status && !call->outside &&
 	    (session->datagram || (call->invite && call->status >= 300)))
-		calls_rest(&proxy->calls, call, session->now_ms + TIMER_B_MS);
+		calls_rest(&proxy->calls, call);
 	else if (call && call->open)
 		calls_remove(&proxy->calls, call);
 	proxy_busy(session);
@@ -432,9 +449,12 @@ proxy_answer(struct sy_session *session, struct call *call, uint32_t exchange, s
 	if (call && call->status && !(call->invite && success))
 		return (struct sy_verdict){ .what = SY_DROP, .exchange = call->exchange, .n = bytes.len };
 	proxy_note(session, SY_SERVER, message);
-	if (call)
-		proxy_answered(session, call, message, bytes);
-	if (call && call->exchange != exchange && call->open && call->status && !call->invite) {
+	if (call && message->status >= 200) {
+		proxy_answered(session, call, message->status, bytes);
+		free(call->reply);
+		call->reply = NULL;
+	}
+	if (call && call->exchange != exchange && call->open && call->status && !call->finished) {
 		proxy->strayed = call->exchange;
 		proxy->has_strayed = true;
 	}

@@ -23,12 +23,13 @@
 enum {
 	PROXY_MOST = 60000,       /* bytes of a message: with what we add, a window has room for it */
 	PROXY_OPEN = 1000,        /* requests of one client that are without final answer */
-	PROXY_KEPT = 4096,        /* requests of one address that an answer is kept for */
+	PROXY_KEPT = 4096,        /* requests of one address that an answer is kept for: the last ones */
 	PROXY_TRIES = 3,          /* servers that may say 503 */
 	PROXY_BRANCH = TOKEN_MOST + 8,
 	TIMER_T1_MS = 500, TIMER_T2_MS = 4000,          /* RFC 3261 17.1.1.1 */
-	TIMER_B_MS = 64 * TIMER_T1_MS,                  /* and F, H, J, L */
-	TIMER_C_MS = BOOK_RINGING_MS,
+	TIMER_T4_MS = 5000,
+	TIMER_ACKED_MS = 2 * TIMER_T2_MS,               /* a success whose ACK was lost comes again before that */
+	TIMER_B_MS = 64 * TIMER_T1_MS,                  /* and D, F, H, J, L; Timer C is a setting */
 };
 
 /* ---- calls.c: what P knows of the requests that are open ---- */
@@ -37,7 +38,7 @@ struct call {
 	struct call *next;
 	uint64_t key;             /* routing_transaction(), routing_asked() */
 	uint64_t dialog;          /* of an INVITE: routing_dialog() */
-	uint64_t due_ms;          /* when it is forgotten, if it is not open */
+	uint64_t due_ms;          /* when it is forgotten, if it is not open, and not said again any more */
 	uint64_t again_ms;        /* when the answer is said again; 0: only when the request comes again */
 	uint32_t pause_ms;
 	uint32_t exchange;
@@ -66,10 +67,12 @@ struct call *calls_find(const struct calls *calls, uint64_t key, bool outside);
 struct call *calls_find_exchange(const struct calls *calls, uint32_t exchange);
 /* The INVITE that an ACK to a success belongs to. */
 struct call *calls_find_dialog(const struct calls *calls, uint64_t dialog);
-/* Its answer is said again, each time after twice as long (RFC 3261 17.2.1, Timer G). */
+/* Its answer is said again, each time after twice as long, until due_ms (RFC 3261 17.2.1, Timers G and H). */
 void calls_repeat(struct calls *calls, struct call *call, uint64_t now_ms);
-/* It is over, but remembered until then. */
-void calls_rest(struct calls *calls, struct call *call, uint64_t due_ms);
+/* It is over, but remembered until due_ms. */
+void calls_rest(struct calls *calls, struct call *call);
+/* Forgets the one that would be next. False: all are open. */
+bool calls_spare(struct calls *calls);
 /* Forgets what is over. One whose answer is to be said again now, or NULL. */
 struct call *calls_due(struct calls *calls, uint64_t now_ms);
 

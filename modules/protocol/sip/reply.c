@@ -83,7 +83,7 @@ reply_phrase(unsigned status)
 	case 100: return "Trying";
 	case 200: return "OK";
 	case 400: return "Bad Request";
-	case 403: return "Forbidden";
+	case 403: return "Forbidden: a Route of Another Key, or of Another Call";
 	case 408: return "Request Timeout";
 	case 414: return "Request-URI Too Long";
 	case 430: return "Flow Failed";

@@ -168,13 +168,18 @@ put_route(struct rewrite_out *out, struct sy_span list, const struct rewrite *ho
 size_t
 rewrite_most(const struct sip_message *message, const struct rewrite *how)
 {
-	return message->head.len + how->uri.len + how->fields.len + how->from.len + REWRITE_MORE;
+	return message->head.len + how->uri.len + how->fields.len + how->from.len + how->add_route.len + REWRITE_MORE;
 }
 
 /* What is not there yet. */
 static void
 put_missing(struct rewrite_out *out, const struct sip_message *message, const struct rewrite *how)
 {
+	if (how->add_route.len) {
+		put_text(out, "Route: <");
+		put(out, how->add_route);
+		put_text(out, ">\r\n");
+	}
 	if (how->forwards && message->max_forwards == UINT32_MAX)
 		put_text(out, "Max-Forwards: 70\r\n");
 	if (how->length && !message->length) {

@@ -12,6 +12,7 @@ struct rewrite {
 	uint16_t from_port;       /* for a Via that asks for it (rport) */
 	uint32_t routes;          /* so many values of Route go, the first ones */
 	bool last_route;          /* and the last one, which is the Request-URI now */
+	struct sy_span add_route; /* a URI that becomes the last one; len 0: none */
 	bool pops_via;            /* a response: the first value of Via goes */
 	bool forwards;            /* Max-Forwards becomes one less, or 70 when there is none */
 	bool length;              /* Content-Length is added where there is none */

@@ -139,9 +139,15 @@ routing_route(struct sy_span value, const struct sip_message *message, const str
 	return true;
 }
 
+/* The values that are not ours: how many, the first and the last. */
+struct routing_others {
+	uint32_t n;
+	struct sy_span first, last;
+};
+
 static void
 routing_routes(struct sy_span rest, const struct sip_message *message, const struct routing_self *self,
-               struct routing *out, struct sy_span *last)
+               struct routing *out, struct routing_others *others)
 {
 	struct sy_span list, value;
 	bool ours = true;
@@ -155,9 +161,25 @@ routing_routes(struct sy_span rest, const struct sip_message *message, const str
 			if (ours)
 				continue;
 			out->hash = (uint32_t)routing_mix(&self->key, out->hash, value);
-			*last = value;
+			if (!others->n++)
+				others->first = value;
+			others->last = value;
 		}
 	}
+}
+
+/* Who is next does not say that it routes loosely: the Route becomes the Request-URI, which goes to its end
+ * (RFC 3261 16.6 step 6). */
+static void
+routing_next(const struct routing_others *others, struct sy_span uri, struct routing *out)
+{
+	struct sy_span next = others->n > out->strict ? sip_uri(others->first) : sy_span(NULL, 0);
+
+	if (!sip_uri_is_plausible(next) || !sip_uri_host(next).len || sip_uri_has(next, "lr"))
+		return;
+	out->last = out->strict ? out->uri : uri;
+	out->uri = next;
+	out->own++;
 }
 
 /* A Via of ours whose branch has the same hash: a loop. Another one: a spiral, which is allowed. */
@@ -182,20 +204,23 @@ routing_vias(struct sy_span rest, const struct sip_message *message, const struc
 void
 routing_read(const struct sip_message *message, const struct routing_self *self, struct routing *out)
 {
-	struct sy_span rest = message->head, last = sy_span(NULL, 0);
+	struct routing_others others = { 0 };
+	struct sy_span rest = message->head;
 	struct token token;
 
-	*out = (struct routing){ .uri = message->uri };
+	*out = (struct routing){ .own = 0 };
 	(void)sip_line(&rest);
 	out->hash = (uint32_t)routing_mix(&self->key, 3, message->uri);
-	routing_routes(rest, message, self, out, &last);
+	routing_routes(rest, message, self, out, &others);
 	/* Who routes strictly puts the Route into the Request-URI (RFC 3261 16.4). */
-	if (last.len && routing_token(message->uri, message, &self->key, &token)) {
+	if (others.n && sip_uri_is_plausible(sip_uri(others.last)) &&
+	    routing_token(message->uri, message, &self->key, &token)) {
 		out->strict = true;
-		out->uri = sip_uri(last);
+		out->uri = sip_uri(others.last);
 		out->token = token;
 		out->told = true;
 	}
+	routing_next(&others, message->uri, out);
 	out->hash = (uint32_t)routing_mix(&self->key, out->hash, message->from_tag);
 	out->hash = (uint32_t)routing_mix(&self->key, out->hash + message->cseq, message->to_tag);
 	if (out->told)

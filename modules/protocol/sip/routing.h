@@ -22,7 +22,8 @@ struct routing {
 	bool forged;              /* one of ours has a token that we have not made */
 	bool strict;              /* the Request-URI was ours, and the last Route is what it should be */
 	struct token token;
-	struct sy_span uri;       /* the Request-URI, then */
+	struct sy_span uri;       /* the Request-URI as it goes on; len 0: as it is */
+	struct sy_span last;      /* what becomes the last Route, since who is next routes strictly; len 0: nothing */
 	uint32_t hash;            /* of all that decides: another value, another way (RFC 5393 4.2.2) */
 	bool loops;               /* it was here before, and is the same */
 };

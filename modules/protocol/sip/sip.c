@@ -10,6 +10,8 @@ static const char *const sip_expected[] = { "any", "tls", "sip", NULL };
 static const char *const sip_paths[] = { "on", "supported", "off", NULL };
 static const char *const sip_compressions[] = { "refuse", "opaque", NULL };
 
+static const char *const sip_loads[] = { "connections", "registrations", "dialogs", "transactions", NULL };
+
 static const struct sy_row sip_rows[] = {
 	SY_ROW(struct sip_conf, mode, "mode", .words = sip_modes, .preset = "pass-through",
 	       .doc = "How SIP is carried: pass-through leaves TLS between client and server and "
@@ -37,6 +39,11 @@ static const struct sy_row sip_rows[] = {
 	       .doc = "Microsoft's compression (NEGOTIATE) in mode connection: refuse answers "
 	              "501, and the client goes on without; opaque lets server and client agree, "
 	              "and nothing is known of the connection from then on."),
+	SY_ROW(struct sip_conf, load, "load", .words = sip_loads, .preset = "connections",
+	       .doc = "What schedulers count that go by the load of servers: connections, which in mode proxy "
+	              "are requests with all that belongs to them; or, in modes connection and proxy, requests "
+	              "without final answer (transactions), users that are registered (registrations) or "
+	              "calls that clients have set up (dialogs)."),
 	SY_ROW(struct sip_conf, retry_after_s, "retry-after", .max = 86400, .preset = "30",
 	       .doc = "Seconds in Retry-After of our own 503 answers; 0: the field is left out."),
 	SY_ROW(struct sip_conf, keep_dialogs, "keep-dialogs", .preset = "off",
@@ -51,11 +58,15 @@ static const struct sy_row sip_rows[] = {
 	              "a port or without; without it, the address that the client connected to."),
 	SY_ROW(struct sip_conf, server_side, "server-side", .flags = SY_PORT,
 	       .doc = "Address and port of this service that servers are told in mode proxy (Via, "
-	              "Record-Route, Path); without it, the ones that the client connected to. It "
-	              "must have a listener for the transport that servers are spoken to by."),
+	              "Record-Route, Path); without it, the ones that the client connected to, "
+	              "which is no help where clients speak IPv6 and servers IPv4. It must have a "
+	              "listener for the transport that servers are spoken to by."),
 	SY_ROW(struct sip_conf, record_route, "record-route", .preset = "on",
 	       .doc = "Mode proxy: later requests of a call come by here, too, and go to the server "
 	              "that answered the first one."),
+	SY_ROW(struct sip_conf, ring_timeout, "ring-timeout", .min = 1000, .max = SY_HOUR, .preset = "200s",
+	       .doc = "How long an INVITE in mode proxy may ring after each provisional answer (RFC 3261 "
+	              "16.6, Timer C: more than three minutes); then its server is told to CANCEL it."),
 	SY_ROW(struct sip_conf, path, "path", .words = sip_paths, .preset = "on",
 	       .doc = "Mode proxy: whether a REGISTER gets a Path (RFC 3327), by which requests for the "
 	              "client find its connection: on; only if the client is one that says that it "
@@ -91,6 +102,9 @@ sip_check(void *settings, struct sy_err *err)
 
 	if (conf->mode.index != SIP_MODE_PROXY && (conf->key.path || conf->client_side || conf->server_side.family))
 		return sy_fail(err, "key, client-side and server-side belong to mode proxy");
+	if (conf->load.index != SIP_LOAD_CONNECTIONS && conf->mode.index == SIP_MODE_PASS)
+		return sy_fail(err, "load: %s are not known of a server in mode %s", sip_loads[conf->load.index],
+		               sip_modes[conf->mode.index]);
 	if (conf->mode.index == SIP_MODE_PASS)
 		return 0;
 	if (conf->server_names.n)
@@ -219,15 +233,24 @@ sip_uses(const void *settings)
 {
 	const struct sip_conf *conf = settings;
 
-	return conf->mode.index == SIP_MODE_PROXY ? SY_STREAMS | SY_SHARES | SY_FLOWS | SY_MESSAGES
+	return conf->mode.index == SIP_MODE_PROXY ? SY_STREAMS | SY_SHARES | SY_FLOWS | SY_TRUNKS | SY_MESSAGES
 	                                          : SY_STREAMS | SY_DATAGRAMS;
+}
+
+static const char *
+sip_load(const void *settings)
+{
+	const struct sip_conf *conf = settings;
+
+	return sip_loads[conf->load.index];
 }
 
 static const struct sy_protocol sip_ops = {
 	.size = sizeof(sip_ops),
-	.flags = SY_STREAMS | SY_DATAGRAMS | SY_SHARES | SY_FLOWS | SY_MESSAGES,
+	.flags = SY_STREAMS | SY_DATAGRAMS | SY_SHARES | SY_FLOWS | SY_TRUNKS | SY_MESSAGES,
 	.uses = sip_uses,
 	.load_unit = "connections",
+	.load = sip_load,
 	.gauges = book_gauges,
 	.counters = book_counters,
 	.session_size = sizeof(struct sip_session),

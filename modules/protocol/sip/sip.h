@@ -17,6 +17,7 @@
 enum { SIP_MODE_PASS, SIP_MODE_CONNECTION, SIP_MODE_PROXY };
 enum { SIP_EXPECT_ANY, SIP_EXPECT_TLS, SIP_EXPECT_SIP };
 enum { SIP_COMPRESSION_REFUSE, SIP_COMPRESSION_OPAQUE };
+enum { SIP_LOAD_CONNECTIONS, SIP_LOAD_REGISTRATIONS, SIP_LOAD_DIALOGS, SIP_LOAD_TRANSACTIONS };
 enum { SIP_PATH_ON, SIP_PATH_SUPPORTED, SIP_PATH_OFF };
 
 enum {
@@ -25,7 +26,7 @@ enum {
 };
 
 struct sip_conf {
-	struct sy_choice mode, expect, compression;
+	struct sy_choice mode, expect, compression, load;
 	struct sy_list server_names;
 	struct sy_msec header_timeout, body_timeout;
 	struct sy_bytes body_limit;
@@ -36,6 +37,7 @@ struct sip_conf {
 	const char *client_side;
 	struct sy_addr server_side;
 	struct sy_choice path;
+	struct sy_msec ring_timeout;
 	bool record_route, overload_control;
 };
 

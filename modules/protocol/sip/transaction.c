@@ -175,6 +175,17 @@ transaction_send(struct sy_session *session, struct transaction *t)
 
 /* ---- what may follow it ---- */
 
+/* Over UDP it is said again until it is answered; the INVITE has 32 s to be (9.1). */
+static struct sy_verdict
+transaction_say_cancel(struct sy_session *session, struct transaction *t, size_t n)
+{
+	t->cancel_said = true;
+	t->due_ms = session->now_ms + TIMER_B_MS;
+	t->pause_ms = TIMER_T1_MS;
+	t->again_ms = session->server_datagram ? session->now_ms + TIMER_T1_MS : 0;
+	return transaction_emit(session, SY_SERVER, n, forward_cancel(session, t));
+}
+
 /* 9.1: not before the server has said something. */
 static struct sy_verdict
 transaction_cancel(struct sy_session *session, struct transaction *t, size_t n)
@@ -183,8 +194,7 @@ transaction_cancel(struct sy_session *session, struct transaction *t, size_t n)
 	t->cancel_due = !t->provisional;
 	if (t->cancel_due || t->cancel_said || t->step != TRANSACTION_SENT)
 		return transaction_drop(n);
-	t->cancel_said = true;
-	return transaction_emit(session, SY_SERVER, n, forward_cancel(session, t));
+	return transaction_say_cancel(session, t, n);
 }
 
 /* The ACK of a success is a request of its own, for the same server (13.2.2.4). */
@@ -201,7 +211,9 @@ transaction_ack(struct sy_session *session, struct transaction *t, struct sy_spa
 	routing_read(message, &self, &ack.routing);
 	sy_count(session, t->to_flow ? COUNT_SERVER_OTHER : COUNT_ACK, 1);
 	/* Over UDP it may be lost: then the server says its answer again, and the client this. */
-	if (!session->server_datagram)
+	if (session->server_datagram)
+		t->due_ms = session->now_ms + TIMER_ACKED_MS;
+	else
 		t->step = TRANSACTION_OVER;
 	return transaction_emit(session, SY_SERVER, whole,
 	                        forward_request(session, &ack, message,
@@ -238,10 +250,8 @@ transaction_late(struct sy_session *session, struct transaction *t)
 		return transaction_drop(0);
 	}
 	/* The server may still ring (16.8). */
-	if (t->provisional && t->invite && !t->cancel_said) {
-		t->cancel_said = true;
-		return transaction_emit(session, SY_SERVER, 0, forward_cancel(session, t));
-	}
+	if (t->provisional && t->invite && !t->cancel_said)
+		return transaction_say_cancel(session, t, 0);
 	sy_count(session, COUNT_UNANSWERED, 1);
 	return transaction_refuse(session, t, 408, 0);
 }
@@ -254,9 +264,8 @@ transaction_repeat(struct sy_session *session, struct transaction *t)
 	if (t->pause_ms > TIMER_T2_MS && (!t->invite || t->provisional))
 		t->pause_ms = TIMER_T2_MS;
 	t->again_ms = session->now_ms + t->pause_ms;
-	if (t->invite && t->provisional)
-		return t->cancel_said ? transaction_emit(session, SY_SERVER, 0, forward_cancel(session, t))
-		                      : transaction_drop(0);
+	if (t->cancel_said)
+		return transaction_emit(session, SY_SERVER, 0, forward_cancel(session, t));
 	return transaction_emit(session, SY_SERVER, 0, transaction_again(session, t));
 }
 
@@ -372,13 +381,16 @@ static struct sy_verdict
 transaction_provisional(struct sy_session *session, struct transaction *t, struct sy_span in,
                         const struct sip_message *message, size_t whole)
 {
-	t->provisional = true;
-	if (t->invite)
-		t->due_ms = session->now_ms + TIMER_C_MS;
-	if (t->cancel_due && !t->cancel_said) {
-		t->cancel_said = true;
-		return transaction_emit(session, SY_SERVER, 0, forward_cancel(session, t));
+	const struct sip_conf *conf = session->conf;
+
+	/* It has arrived; and a 100 is no reason to wait longer (16.7 step 2). */
+	if (t->invite && !t->cancel_said && (!t->provisional || message->status > 100)) {
+		t->due_ms = session->now_ms + conf->ring_timeout.ms;
+		t->again_ms = 0;
 	}
+	t->provisional = true;
+	if (t->cancel_due && !t->cancel_said)
+		return transaction_say_cancel(session, t, 0);
 	transaction_count(session, t, true, message);
 	/* It is between the server and us; the client has had ours. */
 	if (message->status == 100)
@@ -434,12 +446,14 @@ transaction_heard(struct sy_session *session, struct transaction *t, struct sy_s
 {
 	struct sip_message request;
 	struct sy_verdict verdict;
-	bool ours = !message->request && !t->one_way && t->step != TRANSACTION_ROUTING &&
-	            message->branch.len == strlen(t->branch) &&
-	            memcmp(message->branch.at, t->branch, message->branch.len) == 0 &&
-	            transaction_read(t, &request) && request.method.len == message->method.len &&
+	bool branch = !message->request && !t->one_way && t->step != TRANSACTION_ROUTING &&
+	              message->branch.len == strlen(t->branch) &&
+	              memcmp(message->branch.at, t->branch, message->branch.len) == 0;
+	bool ours = branch && transaction_read(t, &request) && request.method.len == message->method.len &&
 	            memcmp(request.method.at, message->method.at, request.method.len) == 0;
 
+	if (branch && t->cancel_said && sip_method_is(message, "CANCEL"))
+		t->again_ms = 0;
 	if (!ours)
 		return transaction_stray(session, t, in, message, whole);
 	verdict = message->status < 200 ? transaction_provisional(session, t, in, message, whole)
@@ -462,6 +476,9 @@ transaction_server(struct sy_session *session, struct transaction *t, struct sy_
 		t->moves = false;
 		return transaction_over(session, t);
 	}
+	/* What it has said may have changed for how long we wait. */
+	if (!in.len && (t->step == TRANSACTION_SENT || t->step == TRANSACTION_ACCEPTED))
+		return transaction_wait(session, t);
 	if (!in.len)
 		return (struct sy_verdict){ .what = SY_NEED };
 	got = datagram ? sip_read_datagram(in, &message) : sip_read(&state->scan[SY_SERVER], in, PROXY_MOST, &message);

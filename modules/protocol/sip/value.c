@@ -383,6 +383,26 @@ sip_uri_port(struct sy_span uri)
 	return (uint16_t)port;
 }
 
+bool
+sip_uri_has(struct sy_span uri, const char *parameter)
+{
+	struct sy_span body = sip_uri_body(uri);
+	size_t at = body.len ? (size_t)(body.at + body.len - uri.at) : uri.len;
+
+	while (at < uri.len && uri.at[at] == ';') {
+		size_t name = ++at, len;
+
+		while (at < uri.len && uri.at[at] != ';' && uri.at[at] != '=' && uri.at[at] != '?')
+			at++;
+		len = at - name;
+		if (sip_is(sy_span(uri.at + name, len), parameter))
+			return true;
+		while (at < uri.len && uri.at[at] != ';' && uri.at[at] != '?')
+			at++;
+	}
+	return false;
+}
+
 static size_t
 sip_put(char *out, size_t len, size_t size, struct sy_span text, bool lower)
 {

@@ -50,6 +50,8 @@ struct sy_span sip_uri_host(struct sy_span uri);
 struct sy_span sip_uri_user(struct sy_span uri);
 /* The port of a sip: or sips: URI; 0: it names none. */
 uint16_t sip_uri_port(struct sy_span uri);
+/* It has this parameter, with a value or without. */
+bool sip_uri_has(struct sy_span uri, const char *parameter);
 /* user@host of a sip: or sips: URI: what a user is known by (the address of record); the number of a
  * tel: URI. Written to out, the host in lower case, cut at `size`; returns its length. */
 size_t sip_uri_aor(struct sy_span uri, char *out, size_t size);
