@@ -101,7 +101,7 @@ static struct {
 	__typeof__(nft_run_cmd_from_buffer) *run_cmd_from_buffer;
 } rules_nft;
 
-static int
+int
 rules_load(struct sy_err *err)
 {
 	static const struct library_call calls[] = {
@@ -114,7 +114,7 @@ rules_load(struct sy_err *err)
 		{ NULL, NULL },
 	};
 
-	return rules_nft.new ? 0 : library_load(NFTABLES_SONAME, "manage-routing", calls, err);
+	return rules_nft.new ? 0 : library_load(NFTABLES_SONAME, "this role", calls, err);
 }
 
 int
