@@ -398,6 +398,13 @@ subtest 'an upgrade in place' => sub {
 	my $asks = client_in(worker_of($to->{name}), 1);
 	say($asks->{sock}, "to $to->{name} before\n");
 	my ($n) = hear($to->{sock}, qr/\n/) =~ /^out (\d+) before/;
+	my ($waits, $kept) = map { udp_client($udp{calls}) } 1 .. 2;
+	$waits->send("to $to->{name} in a datagram\n");
+	my ($m) = hear($to->{sock}, qr/\n/) =~ /^out (\d+)/;
+	is(ask($kept, "hello\n"), "u1 6 hello\n", 'a client in datagrams');
+	my $name = (split / /, ask($kept, "name\n"))[1];
+	$kept->send("keep 600000\n");
+	is(ask($kept, "again\n"), "u1 6 again\n", 'which wants to stay');
 	$sy->write_conf($conf);
 	kill 'USR2', $sy->{pid};
 	$sy->wait_log(qr/upgraded: version/);
@@ -405,8 +412,12 @@ subtest 'an upgrade in place' => sub {
 		my $client = client();
 		!$of{ worker_of($client->{name}) } && $client;
 	});
-	say($to->{sock}, "answer $n after\n");
+	say($to->{sock}, "answer $n after\n" . "answer $m after\n");
 	is(hear($asks->{sock}, qr/\n/), "after\n", 'what is under way is answered');
+	is(packet($waits), "after\n", 'in a datagram, too, although another worker hears that client now');
+	is(ask($kept, "more\n"), "u1 5 more\n", 'which answers it');
+	say($asks->{sock}, "to $name there\n");
+	like(packet($kept), qr/^out \d+ there/, 'and who wants to stay is reached');
 	for ([$new, $to, 'from new to old'], [$asks, $new, 'from old to new']) {
 		my ($from, $at, $words) = @$_;
 		say($from->{sock}, "to $at->{name} hello\n");

@@ -210,9 +210,17 @@ subtest 'an upgrade in place' => sub {
 	my $invite = $judy->wait(qr/^INVITE /);
 	$judy->answer($invite, 180, 'Ringing');
 	like($ivan->wait(qr{^SIP/2\.0 180.*Call-ID: over}s), qr{180}, 'it rings');
+	$judy->say($judy->request('INVITE', to => 'sip:ivan@example.com', id => 'busy'));
+	my $busy = $ivan->wait(qr/^INVITE /);
+	$ivan->answer($busy, 180, 'Ringing');
+	like($judy->wait(qr{^SIP/2\.0 180.*Call-ID: busy}s), qr{180}, 'the other way, too');
 	kill 'USR2', $sy->{pid};
 	$sy->wait_log(qr/upgraded: version/);
 	Steelyard::wait_for('new workers', sub { 4 == (() = $sy->log_text =~ /takes over from worker/g) });
+	$ivan->answer($busy, 486, 'Busy Here');
+	like($judy->wait(qr{^SIP/2\.0 [2-6].*Call-ID: busy}s), qr{^SIP/2\.0 486 }, 'a refusal comes by the new worker');
+	my $ack = $ivan->wait(qr/^ACK .*Call-ID: busy/s);
+	is(($ack =~ /branch=([^;\r]+)/)[0], ($busy =~ /branch=([^;\r]+)/)[0], 'and gets an ACK with the branch of its INVITE');
 	$judy->answer($invite, 200, 'OK');
 	my $ok = $ivan->wait(qr{^SIP/2\.0 [2-6].*Call-ID: over}s);
 	like($ok, qr{^SIP/2\.0 200 }, 'what rang before is answered') or return;

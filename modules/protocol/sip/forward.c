@@ -332,7 +332,7 @@ forward_cancel(struct sy_session *session, struct transaction *t)
 }
 
 struct reply *
-forward_ack(struct sy_session *session, struct transaction *t, const struct sip_message *answer)
+forward_ack(struct sy_session *session, struct transaction *t, const struct sip_message *like)
 {
-	return forward_own(session, t, "ACK", answer->to);
+	return forward_own(session, t, "ACK", like->to);
 }

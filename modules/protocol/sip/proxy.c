@@ -162,6 +162,19 @@ proxy_again(const struct call *call, size_t whole)
 	return proxy_emit(SY_CLIENT, call->exchange, whole, sy_span(call->answer->bytes, call->answer->len));
 }
 
+/* Nothing is said to its exchange after this. */
+static struct sy_verdict
+proxy_last(struct sy_session *session, struct sy_span in, const struct sip_message *message, size_t whole,
+           struct call *call)
+{
+	struct sip_session *state = session->state;
+
+	call->finished = true;
+	state->proxy->doing = call->exchange;
+	state->proxy->step = PROXY_FINISH;
+	return proxy_emit(SY_SERVER, call->exchange, whole, proxy_bytes(session, in, message));
+}
+
 static struct sy_verdict
 proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_message *message, size_t whole,
           uint64_t key)
@@ -170,10 +183,12 @@ proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_messag
 	struct proxy *proxy = state->proxy;
 	struct call *call = calls_find(&proxy->calls, key, false);
 
-	/* Of a failure it goes no further: the server had ours. */
+	/* Of a failure it goes no further: the server had ours, but for one whose answer came by another way. */
 	if (call && call->status >= 300) {
 		sy_count(session, COUNT_ACK, 1);
 		call->again_ms = 0;
+		if (call->open && !call->finished)
+			return proxy_last(session, in, message, whole, call);
 		if (call->due_ms > session->now_ms + TIMER_T4_MS)
 			call->due_ms = session->now_ms + TIMER_T4_MS; /* Timer I */
 		if (!call->open && !session->datagram)
@@ -186,12 +201,8 @@ proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_messag
 	if (!call || !call->open || call->finished)
 		return proxy_begin(session, message, whole, key ^ 1);
 	/* A datagram may come again. */
-	if (!session->datagram) {
-		call->finished = true;
-		proxy->doing = call->exchange;
-		proxy->step = PROXY_FINISH;
-	}
-	return proxy_emit(SY_SERVER, call->exchange, whole, proxy_bytes(session, in, message));
+	return session->datagram ? proxy_emit(SY_SERVER, call->exchange, whole, proxy_bytes(session, in, message))
+	                         : proxy_last(session, in, message, whole, call);
 }
 
 /* RFC 3261 16.10: answered here, and said to the server of the INVITE. */
@@ -454,7 +465,9 @@ proxy_answer(struct sy_session *session, struct call *call, uint32_t exchange, s
 		free(call->reply);
 		call->reply = NULL;
 	}
-	if (call && call->exchange != exchange && call->open && call->status && !call->finished) {
+	/* Of a success its exchange does not know, and would not take the ACK; that of a failure goes by it. */
+	if (call && call->exchange != exchange && call->open && call->status && !call->finished &&
+	    (!call->invite || success)) {
 		proxy->strayed = call->exchange;
 		proxy->has_strayed = true;
 	}

@@ -140,8 +140,8 @@ struct reply *forward_request(struct sy_session *session, struct transaction *t,
                               const struct sip_message *message, struct sy_span body);
 /* The same branch again. */
 struct reply *forward_cancel(struct sy_session *session, struct transaction *t);
-/* To an answer from 300 on: ours to say (RFC 3261 17.1.1.3). */
-struct reply *forward_ack(struct sy_session *session, struct transaction *t, const struct sip_message *answer);
+/* To an answer from 300 on: ours to say (RFC 3261 17.1.1.3). Its To is the one of `like`, the answer or another ACK. */
+struct reply *forward_ack(struct sy_session *session, struct transaction *t, const struct sip_message *like);
 /* Without our Via. */
 struct reply *forward_answer(const struct sip_message *message, struct sy_span body);
 /* As it is, but for a Content-Length that may be missing. */

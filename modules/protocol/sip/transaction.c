@@ -205,6 +205,11 @@ transaction_ack(struct sy_session *session, struct transaction *t, struct sy_spa
 	struct transaction ack = { .key = t->key, .to_flow = t->to_flow };
 	struct routing_self self;
 
+	/* It failed, as the client has heard by another way. */
+	if (t->step == TRANSACTION_SENT) {
+		t->step = TRANSACTION_OVER;
+		return transaction_emit(session, SY_SERVER, whole, forward_ack(session, t, message));
+	}
 	if (t->step != TRANSACTION_ACCEPTED)
 		return transaction_drop(whole);
 	forward_self(session, &t->key, &self);
