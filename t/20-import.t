@@ -234,7 +234,7 @@ frontend web
 	bind 203.0.113.10:80
 	acl meet hdr(host) -i meet.example.net
 	acl meet hdr_beg(host) -i lyncdiscover
-	acl dom hdr_dom(host) -i example.org
+	acl dom hdr_dom(host) -i example.org example.info
 	acl owa path_beg -i /owa /ecp
 	acl api path_beg /api/
 	acl old path_reg ^/v[0-9]+/
@@ -266,7 +266,7 @@ CFG
 	is($status, 0, 'HAProxy as a reverse proxy: carried over') or diag $said;
 	my $web = block($conf, 'virtual-service web');
 	my @rules = map { join ' ', split ' ', s/\ttls any;.*//sr } $web =~ /\trule \{(.*?)\n\t\t\}/gs;
-	is_deeply(\@rules, ['host meet.example.net lyncdiscover*; path /api/*; pool web-fe-servers;', 'host example.org *.example.org; pool web-fe-servers;',
+	is_deeply(\@rules, ['host meet.example.net lyncdiscover*; path /api/*; pool web-fe-servers;', 'host example.org *.example.org example.info *.example.info; pool web-fe-servers;',
 		'path "~(?i)^\\\\Q/owa\\\\E" "~(?i)^\\\\Q/ecp\\\\E"; pool web-ex-servers;', 'path *.asmx; pool web-ex-servers;',
 		'host *.example.com; path ~^/v[0-9]+/; pool web-ex-servers;'], 'rules, in their order') or diag $web;
 	like($web, qr/pool web-servers;.*persistence cookie/s, 'and what no rule is for');

@@ -144,4 +144,14 @@ $sy = Steelyard->start("$on$pools$four", fail => 1, wrap => [$net->in('middle'),
 isnt($sy->{status}, 0, 'without CAP_NET_ADMIN there is no start');
 like($sy->log_text, qr/routing .*cannot use generation 1: .*capabilities/, 'and the log says why') or diag $sy->log_text;
 is(ours(), '00 00 0: ', 'nothing is left of it');
+
+# The library is loaded by this process alone, so it is missed only now.
+my ($library) = `ldd "\$(command -v nft)"` =~ m{libnftables\S* => (\S+)};
+my @without = (qw(unshare -m sh -c), "mount --bind /dev/null $library && exec \"\$@\"", 'sh');
+$sy = Steelyard->start("$on$pools$four", fail => 1, wrap => [$net->in('middle'), @without]);
+like($sy->log_text, qr/cannot use generation 1: manage-routing: this role needs the library libnftables\S+, which cannot be loaded: /,
+	'without libnftables the log says what is missing');
+is(ours(), '00 00 0: ', 'and nothing was begun');
+$sy = Steelyard->start("$pools$four", wrap => [$net->in('middle'), @without]);
+is($sy->stop, 0, 'who does not want routing does not need it');
 done_testing;

@@ -9,20 +9,25 @@ use Steelyard;
 use Way qw(dial say hear);
 
 # They answer with their name; an INVITE for "ring" only rings.
-my %uas = map { my $name = $_; $name => uas($name, sub {
-	my $message = shift;
-	return '' if $message =~ /^(?:ACK|SIP)/;
-	return response($message, 180, 'Ringing', "Server: $name\r\n") if $message =~ /^INVITE sip:ring/;
-	return response($message, 200, 'OK', "Server: $name\r\nContact: <sip:x\@192.0.2.9>;expires=600\r\n");
-}) } qw(one two);
+my $answers = sub {
+	my $name = shift;
+	return sub {
+		my $message = shift;
+		return '' if $message =~ /^(?:ACK|SIP)/;
+		return response($message, 180, 'Ringing', "Server: $name\r\n") if $message =~ /^INVITE sip:ring/;
+		return response($message, 200, 'OK', "Server: $name\r\nContact: <sip:x\@192.0.2.9>;expires=600\r\n");
+	};
+};
+my %uas = map { $_ => uas($_, $answers->($_)) } qw(one two);
 my $servers = join ' ', map { "server $_ 127.0.0.1:" . $uas{$_}->port . ';' } qw(one two);
 sub service {
 	my ($name, $mode, $load) = @_;
 	return "virtual-service $name { listen 127.0.0.1:0; protocol sip { mode $mode; load $load; } pool p; scheduler least-connections; monitor off; }\n";
 }
-my $sy = Steelyard->start("workers 1;\npool p { $servers }\n" . service('plain', 'connection', 'connections')
+my $conf = sub { "workers 1;\npool p { $_[0] }\n" . service('plain', 'connection', 'connections')
 	. service('dialogs', 'connection', 'dialogs') . service('users', 'connection', 'registrations') . service('requests', 'proxy', 'transactions')
-	. service('calls', 'proxy', 'dialogs') . service('far-users', 'proxy', 'registrations'));
+	. service('calls', 'proxy', 'dialogs') . service('far-users', 'proxy', 'registrations') };
+my $sy = Steelyard->start($conf->($servers));
 
 sub ask {
 	my ($sock, @request) = @_;
@@ -118,10 +123,16 @@ subtest 'registrations, in mode proxy' => sub {
 	my ($user) = $id =~ /(\d+)$/;
 	my $now = ask($sock, 'REGISTER', user => "user$user", id => $id, cseq => 2);
 	is(load('far-users', qw(one two)), $now eq 'two' ? '2 2' : '3 1', "a registration that is refreshed counts where it is now ($now)");
+	# A server that is new: the client's connection is older than that, and what it asks is not.
+	my $third = uas('three', $answers->('three'));
+	my ($ok, $text) = $sy->reload($conf->("$servers server three 127.0.0.1:" . $third->port . ';'));
+	ok($ok, 'a server is added') or diag $text;
+	is(ask($sock, 'REGISTER', user => 'user9', id => 'far-users-9'), 'three', 'it gets what is new');
+	is(load('far-users', 'three'), '1', 'and has it');
 	my $pid = $sy->pid_of('worker', 0);
 	kill 'KILL', $pid;
 	Steelyard::wait_for('another worker', sub { my $new = $sy->pid_of('worker', 0); $new && $new != $pid });
-	Steelyard::wait_for('nothing to be left', sub { load('far-users', qw(one two)) eq '0 0' });
+	Steelyard::wait_for('nothing to be left', sub { load('far-users', qw(one two three)) eq '0 0 0' });
 	pass('what a worker had dies with it');
 };
 

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
+use POSIX ();
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Sip qw(request response field messages uas heard wait_heard);
@@ -23,19 +24,20 @@ sub usual {
 	};
 }
 my %uas = map { $_ => uas($_, usual($_)) } qw(s1 s2);
-# It sends what it hears back to where it came from, once for each call: as it is, or to somebody else.
+# It sends what it hears back to where it came from, as it is or to somebody else, and hears more meanwhile.
 sub comes_back {
 	my ($name, $change) = @_;
-	my %seen;
 	return uas($name, sub {
-		my ($message) = @_;
+		my ($message, $sock) = @_;
 		return '' if $message =~ /^(?:ACK|SIP)/;
 		return usual($name)->($message) if $message =~ m{^\w+ sip:bert};
-		my ($host, $port) = $message =~ m{^Via: SIP/2\.0/TCP ([\d.]+):(\d+)}m or return '';
-		my $again = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or return '';
+		return '' if fork;
+		my ($host, $port) = $message =~ m{^Via: SIP/2\.0/TCP ([\d.]+):(\d+)}m or POSIX::_exit(1);
+		my $again = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port) or POSIX::_exit(1);
 		syswrite $again, $change->($message) =~ s{\r\n}{\r\nVia: SIP/2.0/TCP 127.0.0.1:9;branch=z9hG4bK-back\r\n}r;
 		my $got = hear($again, qr{^SIP/2\.0 [2-6].*\r\n\r\n\z}ms) =~ s{^SIP/2\.0 1.*?\r\n\r\n}{}sr;
-		return $got =~ s{^Via:.*\r\n}{}mr;
+		syswrite $sock, $got =~ s{^Via:.*\r\n}{}mr;
+		POSIX::_exit(0);
 	});
 }
 $uas{spiral} = comes_back('spiral', sub { $_[0] =~ s/^(\w+) \S+/$1 sip:bert\@example.com/r });

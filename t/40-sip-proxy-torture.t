@@ -152,6 +152,7 @@ for my $i (0 .. $#rows) {
 			$sock->send($row->{text});
 			$sock->send($after);
 		}
+		$try->{said} = time;
 		push @tries, $of{$sock} = $try;
 		$select->add($sock);
 	}
@@ -176,7 +177,7 @@ while (time < $begin + $Steelyard::LIMIT) {
 		} elsif (!sysread $sock, $try->{got}, 65536, length $try->{got}) {
 			$select->remove($sock);
 			$try->{ended} = 1;
-			$try->{late} = time > $begin + 4;
+			$try->{late} = time > $try->{said} + 4;
 		}
 	}
 	# What shall not come gets a second in which it could.

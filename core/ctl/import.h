@@ -103,8 +103,9 @@ void import_word(char *out, size_t size, const char *word);
 /* Whether that can stand for an address, a host or a port: no variables, nothing that would end a word. */
 bool import_is_address(const char *text);
 
-/* A word in quotes when it needs them. */
+/* import_write.c: a word, in quotes when it needs them; and a service as a file for conf.d. */
 void import_put(struct text *out, const char *word);
+void import_put_service(struct import *import, struct text *out, const struct import_service *service);
 
 /* The readers. -1: this is not such a file, or it is broken; `problem` says why. */
 int import_haproxy(struct import *import, const char *text);

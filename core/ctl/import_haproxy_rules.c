@@ -1,5 +1,5 @@
-/* HAProxy: use_backend by host and path, with acl lines, become rules of protocol http. What looks at anything
- * else is reported. */
+/* HAProxy: use_backend by host and path, with acl lines, become rules of protocol http. What looks at
+ * anything else is reported. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,35 +64,38 @@ acl_fetch(const char *fetch, int *way)
 	return host ? ACL_HOST : ACL_PATH;
 }
 
+static void
+acl_add(struct text *out, const char *word)
+{
+	if (out->len)
+		text_puts(out, " ");
+	import_put(out, word);
+}
+
 static bool
 acl_value(struct text *out, enum acl_kind kind, int way, bool any_case, const char *value)
 {
 	char word[2 * IMPORT_WORD];
+	const char *slot;
 
 	/* A whole part of a name: that name, and all below it. */
 	if (acl_ways[way].pattern == NULL) {
 		if (kind != ACL_HOST || strpbrk(value, "*!~"))
 			return false;
-		import_put(out, value);
-		snprintf(word, sizeof(word), "*.%s", value);
+		acl_add(out, value);
+		snprintf(word, sizeof(word), "*.%.250s", value);
 	} else if (kind == ACL_PATH && any_case) {
 		if (strstr(value, "\\E"))
 			return false;
-		snprintf(word, sizeof(word), strcmp(acl_ways[way].name, "reg") == 0 ? "~(?i)%.250s" : "~(?i)", value);
-		if (strcmp(acl_ways[way].name, "reg") != 0) {
-			const char *slot = strstr(acl_ways[way].pattern, "%s");
-
-			snprintf(word, sizeof(word), "~(?i)%.*s%.250s%s", (int)(slot - acl_ways[way].pattern),
-				 acl_ways[way].pattern, value, slot + 2);
-		}
+		slot = strstr(acl_ways[way].pattern, "%s");
+		snprintf(word, sizeof(word), "~(?i)%.*s%.250s%s", (int)(slot - acl_ways[way].pattern),
+			 acl_ways[way].pattern, value, slot + 2);
 	} else {
 		if (*acl_ways[way].before != '~' && strpbrk(value, "*!~"))
 			return false;
 		snprintf(word, sizeof(word), "%s%.250s%s", acl_ways[way].before, value, acl_ways[way].behind);
 	}
-	if (out->len)
-		text_puts(out, " ");
-	import_put(out, word);
+	acl_add(out, word);
 	return true;
 }
 
@@ -219,10 +222,11 @@ rule_pool_standbys(struct ha *ha, struct import_service *pool)
 	}
 }
 
-/* The pool for a backend: the service's own (-1), one that another rule leads to, or a new one. False: there is
- * no such backend. */
+/* The pool for a backend: the service's own (-1), one that another rule leads to, or a new one. False:
+ * there is no such backend. */
 static bool
-rule_pool(struct ha *ha, struct import_service *service, const struct ha_section *own, const char *name, int *index)
+rule_pool(struct ha *ha, struct import_service *service, const struct ha_section *own, const char *name,
+	  int *index)
 {
 	const struct ha_section *back = ha_backend(ha, name);
 	struct import_service *pool;
@@ -280,7 +284,8 @@ rules_line(struct ha *ha, struct ha_acls *acls, const struct ha_section *own, st
 }
 
 void
-ha_rules(struct ha *ha, const struct ha_section *front, const struct ha_section *back, struct import_service *service)
+ha_rules(struct ha *ha, const struct ha_section *front, const struct ha_section *back,
+	 struct import_service *service)
 {
 	struct ha_acls acls = { .list = must_realloc(NULL, (front->n_rules + 1) * sizeof(*acls.list)) };
 

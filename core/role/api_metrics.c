@@ -554,7 +554,7 @@ void
 api_metrics(struct request *request)
 {
 	struct metrics metrics = { .request = request };
-	const char *accept = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept");
+	const char *accept = mhd.lookup_connection_value(request->connection, MHD_HEADER_KIND, "Accept");
 	uint64_t start_us = clock_us();
 
 	metrics.open = accept && strstr(accept, "application/openmetrics-text") != NULL;

@@ -67,6 +67,7 @@ struct check {
 	struct errand *errand;
 	uint64_t started_ms;      /* of the last probe; 0: none yet */
 	bool spread;              /* its place in the interval was drawn */
+	uint8_t label_len;        /* of state->reason, before what was answered; 0: not known */
 	bool warned;
 };
 

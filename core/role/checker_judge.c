@@ -48,10 +48,20 @@ judge_next(const struct check *check, enum board_health was, enum board_health s
 	return said;
 }
 
+/* As most of ten thousand answers, it says what was said before. */
+static bool
+judge_is_old_news(const struct check *check, const char *reason)
+{
+	const struct board_check *state = check->state;
+
+	return check->label_len && state->health != HEALTH_DOWN && !state->bad &&
+	       strcmp(state->reason + check->label_len, reason) == 0;
+}
+
 /* "tcp 192.0.2.1:5061: connection refused, third time". While it stays down for the same reason the
  * words stay as they are: how often stands beside them. */
 static void
-judge_words(const struct check *check, const char *reason, enum board_health was, char *out)
+judge_words(struct check *check, const char *reason, enum board_health was, char *out)
 {
 	const struct board_check *state = check->state;
 	const struct monitor_settings *settings = &check->monitor->settings;
@@ -59,7 +69,7 @@ judge_words(const struct check *check, const char *reason, enum board_health was
 	struct text plain = { 0 };
 	size_t len;
 
-	words_label(check, label);
+	check->label_len = (uint8_t)(strlen(words_label(check, label)) + 2);
 	/* Programs, certificates and servers put into a reason what they like; people and JSON get text. */
 	text_plain(&plain, reason, strlen(reason));
 	len = (size_t)snprintf(first, sizeof(first), "%s: %.*s", label,
@@ -111,8 +121,10 @@ judge_count(struct check *check, const struct probe_answer *answer, enum board_h
 	if (now != was)
 		state->since_wall_ms = now_wall_ms;
 	state->health = now;
-	judge_words(check, answer->reason, was, words);
-	memcpy(state->reason, words, sizeof(words));
+	if (!judge_is_old_news(check, answer->reason)) {
+		judge_words(check, answer->reason, was, words);
+		memcpy(state->reason, words, sizeof(words));
+	}
 	board_check_end(state);
 }
 

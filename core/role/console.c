@@ -17,7 +17,8 @@ static int
 console_prepare(struct child *child, struct generation *generation, struct sy_err *err)
 {
 	(void)child;
-	(void)err;
+	if (mhd_load(err) != 0)
+		return -1;
 	view_prepare(generation);
 	return 0;
 }

@@ -8,10 +8,10 @@
 #define ROLE_CONSOLE_H
 
 #include <jansson.h>
-#include <microhttpd.h>
 
 #include "base/text.h"
 #include "proc/child.h"
+#include "role/console_mhd.h"
 
 enum {
 	CONSOLE_LISTENERS = 16,

@@ -30,7 +30,7 @@ access_source(const struct request *request, char out[static ADDR_TEXT_SIZE])
 static const char *
 access_header(struct request *request, const char *name)
 {
-	return MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
+	return mhd.lookup_connection_value(request->connection, MHD_HEADER_KIND, name);
 }
 
 bool

@@ -76,7 +76,7 @@ door_connection(void *context, struct MHD_Connection *connection, void **state,
 		*state = NULL;
 		return;
 	}
-	info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	info = mhd.get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 	list_each(link, &entrance->peers) {
 		struct peer *peer = container_of(link, struct peer, link);
 
@@ -92,7 +92,7 @@ struct peer *
 door_peer(struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info =
-		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+		mhd.get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
 
 	return info ? info->socket_context : NULL;
 }
@@ -116,7 +116,7 @@ door_admit(struct entrance *entrance, int fd, const struct peer *who)
 	peer->since_ms = entrance->console->child->now_ms;
 	list_append(&entrance->peers, &peer->link);
 	entrance->n_peers++;
-	if (MHD_add_connection(entrance->daemon, fd, (struct sockaddr *)&name, sizeof(sa_family_t)) != MHD_YES &&
+	if (mhd.add_connection(entrance->daemon, fd, (struct sockaddr *)&name, sizeof(sa_family_t)) != MHD_YES &&
 	    peer_is_there(entrance, peer))
 		peer_free(peer);
 }

@@ -51,15 +51,15 @@ http_route(struct request *request, const char *method, const char *path)
 void
 http_headers(struct MHD_Response *response, const char *type)
 {
-	MHD_add_response_header(response, "Content-Type", type);
-	MHD_add_response_header(response, "Cache-Control", "no-store");
-	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(response, "Content-Security-Policy",
+	mhd.add_response_header(response, "Content-Type", type);
+	mhd.add_response_header(response, "Cache-Control", "no-store");
+	mhd.add_response_header(response, "X-Content-Type-Options", "nosniff");
+	mhd.add_response_header(response, "Content-Security-Policy",
 	                        "default-src 'none'; script-src 'self'; style-src 'self'; "
 	                        "img-src 'self'; connect-src 'self'; base-uri 'none'; "
 	                        "form-action 'none'; frame-ancestors 'none'");
-	MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
-	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+	mhd.add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+	mhd.add_response_header(response, "Referrer-Policy", "no-referrer");
 }
 
 static enum MHD_Result
@@ -82,24 +82,24 @@ http_send(struct request *request)
 	}
 	request->text = NULL;
 	if (request->constant)
-		response = MHD_create_response_from_buffer(len, (void *)(uintptr_t)request->constant,
+		response = mhd.create_response_from_buffer(len, (void *)(uintptr_t)request->constant,
 		                                           MHD_RESPMEM_PERSISTENT);
 	else
-		response = MHD_create_response_from_buffer(bytes ? len : 0, bytes ? bytes : strdup(""),
+		response = mhd.create_response_from_buffer(bytes ? len : 0, bytes ? bytes : strdup(""),
 		                                           MHD_RESPMEM_MUST_FREE);
 	if (!response)
 		return MHD_NO;
 	http_headers(response, type);
 	if (request->cookie[0])
-		MHD_add_response_header(response, "Set-Cookie", request->cookie);
+		mhd.add_response_header(response, "Set-Cookie", request->cookie);
 	if (request->retry_s) {
 		char seconds[16];
 
 		snprintf(seconds, sizeof(seconds), "%u", request->retry_s);
-		MHD_add_response_header(response, "Retry-After", seconds);
+		mhd.add_response_header(response, "Retry-After", seconds);
 	}
-	result = MHD_queue_response(request->connection, request->status, response);
-	MHD_destroy_response(response);
+	result = mhd.queue_response(request->connection, request->status, response);
+	mhd.destroy_response(response);
 	return result;
 }
 
@@ -108,7 +108,7 @@ http_send(struct request *request)
 static bool
 http_host_ok(struct request *request)
 {
-	const char *host = MHD_lookup_connection_value(request->connection, MHD_HEADER_KIND, "Host");
+	const char *host = mhd.lookup_connection_value(request->connection, MHD_HEADER_KIND, "Host");
 	char name[64];
 	struct sy_addr addr;
 	size_t len;
@@ -193,7 +193,7 @@ http_access(void *context, struct MHD_Connection *connection, const char *path, 
 		return http_send(request);
 	if (!request->suspended) {
 		request->suspended = true;
-		MHD_suspend_connection(connection);
+		mhd.suspend_connection(connection);
 	}
 	return MHD_YES;
 }
@@ -218,9 +218,9 @@ entrance_run(struct entrance *entrance)
 {
 	MHD_UNSIGNED_LONG_LONG ms;
 
-	MHD_run(entrance->daemon);
+	mhd.run(entrance->daemon);
 	ev_timer_stop(entrance->console->child->loop, &entrance->timer);
-	if (MHD_get_timeout(entrance->daemon, &ms) == MHD_YES) {
+	if (mhd.get_timeout(entrance->daemon, &ms) == MHD_YES) {
 		ev_timer_set(&entrance->timer, (double)ms / 1000, 0);
 		ev_timer_start(entrance->console->child->loop, &entrance->timer);
 	}
@@ -255,7 +255,13 @@ entrance_open(struct console *console, uint64_t listener, int fd)
 {
 	const union MHD_DaemonInfo *info;
 	struct entrance *entrance = NULL;
+	struct sy_err err;
 
+	if (mhd_load(&err) != 0) {
+		log_err("%s", err.text);
+		close(fd);
+		return;
+	}
 	entrance_close(console, listener);
 	for (unsigned i = 0; i < CONSOLE_LISTENERS && !entrance; i++)
 		if (!console->entrances[i].daemon)
@@ -268,7 +274,7 @@ entrance_open(struct console *console, uint64_t listener, int fd)
 	*entrance = (struct entrance){ .console = console, .listener = listener, .fd = fd };
 	link_init(&entrance->peers);
 	link_init(&entrance->arrivals);
-	entrance->daemon = MHD_start_daemon(
+	entrance->daemon = mhd.start_daemon(
 		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
 		http_access, entrance, MHD_OPTION_CONNECTION_LIMIT, CONSOLE_PEERS + 1u,
 		MHD_OPTION_CONNECTION_TIMEOUT, 30u, MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16384,
@@ -279,7 +285,7 @@ entrance_open(struct console *console, uint64_t listener, int fd)
 		close(fd);
 		return;
 	}
-	info = MHD_get_daemon_info(entrance->daemon, MHD_DAEMON_INFO_EPOLL_FD);
+	info = mhd.get_daemon_info(entrance->daemon, MHD_DAEMON_INFO_EPOLL_FD);
 	must(info != NULL);
 	ev_io_init(&entrance->io, entrance_readable, info->epoll_fd, EV_READ);
 	ev_timer_init(&entrance->timer, entrance_due, 0, 0);
@@ -302,9 +308,9 @@ entrance_close(struct console *console, uint64_t listener)
 		/* The library does not stop while a connection is suspended. */
 		requests_leave(console, entrance);
 		streams_end(console, entrance);
-		MHD_run(entrance->daemon);
+		mhd.run(entrance->daemon);
 		door_close_arrivals(entrance);
-		MHD_stop_daemon(entrance->daemon);
+		mhd.stop_daemon(entrance->daemon);
 		close(entrance->fd);
 		entrance->daemon = NULL;
 	}

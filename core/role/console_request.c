@@ -90,7 +90,7 @@ request_error(struct request *request, unsigned status, const char *format, ...)
 const char *
 request_query(struct request *request, const char *name)
 {
-	const char *value = MHD_lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
+	const char *value = mhd.lookup_connection_value(request->connection, MHD_GET_ARGUMENT_KIND, name);
 
 	return value && *value ? value : NULL;
 }
@@ -127,7 +127,7 @@ request_go_on(struct request *request)
 	request->waits = false;
 	if (request->suspended) {
 		request->suspended = false;
-		MHD_resume_connection(request->connection);
+		mhd.resume_connection(request->connection);
 	}
 }
 

@@ -90,7 +90,7 @@ struct session *
 session_find(struct request *request, const struct console_user **user)
 {
 	struct access *access = request->console->access;
-	const char *key = MHD_lookup_connection_value(request->connection, MHD_COOKIE_KIND,
+	const char *key = mhd.lookup_connection_value(request->connection, MHD_COOKIE_KIND,
 	                                              session_cookie(request));
 
 	if (!key || strlen(key) != SESSION_KEY)

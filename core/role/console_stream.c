@@ -53,7 +53,7 @@ stream_read(void *context, uint64_t position, char *out, size_t max)
 	}
 	if (stream->next == console->n_streamed) {
 		stream->suspended = true;
-		MHD_suspend_connection(stream->connection);
+		mhd.suspend_connection(stream->connection);
 		return 0;
 	}
 	event = &console->streamed[stream->next % STREAM_EVENTS];
@@ -101,15 +101,15 @@ stream_send(struct request *request)
 	stream->next = console->n_streamed;
 	list_append(&console->streams, &stream->link);
 	console->n_streams++;
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 8192, stream_read, stream,
+	response = mhd.create_response_from_callback(MHD_SIZE_UNKNOWN, 8192, stream_read, stream,
 	                                             stream_free);
 	if (!response) {
 		stream_free(stream);
 		return MHD_NO;
 	}
 	http_headers(response, "text/event-stream");
-	result = MHD_queue_response(request->connection, request->status, response);
-	MHD_destroy_response(response);
+	result = mhd.queue_response(request->connection, request->status, response);
+	mhd.destroy_response(response);
 	return result;
 }
 
@@ -119,7 +119,7 @@ stream_wake(struct stream *stream)
 	if (!stream->suspended)
 		return;
 	stream->suspended = false;
-	MHD_resume_connection(stream->connection);
+	mhd.resume_connection(stream->connection);
 }
 
 void

@@ -182,7 +182,7 @@ routing_prepare(struct child *child, struct generation *generation, struct sy_er
 {
 	struct sy_err why;
 
-	if (routing_make(child, generation, false, &why) == 0)
+	if (rules_load(&why) == 0 && routing_make(child, generation, false, &why) == 0)
 		return 0;
 	return sy_fail(err, "manage-routing: %s", why.text);
 }

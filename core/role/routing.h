@@ -30,6 +30,8 @@ struct routing_plan {
 
 /* The rules of a plan as nft reads them: replace all that were there. */
 void rules_text(const struct routing_plan *plan, struct text *out);
+/* Before the first change to this machine: the library that makes rules. -1 with err. */
+int rules_load(struct sy_err *err);
 /* -1 with err. */
 int rules_run(const char *commands, struct sy_err *err);
 /* False: somebody took them away. */

@@ -1,9 +1,11 @@
+#include "config.h"
 #include <errno.h>
 #include <inttypes.h>
 #include <nftables/libnftables.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/library.h"
 #include "base/log.h"
 #include "role/routing.h"
 
@@ -89,22 +91,51 @@ rules_text(const struct routing_plan *plan, struct text *out)
 	text_puts(out, "}\n");
 }
 
+/* libnftables. */
+static struct {
+	__typeof__(nft_ctx_new) *new;
+	__typeof__(nft_ctx_free) *free;
+	__typeof__(nft_ctx_buffer_output) *buffer_output;
+	__typeof__(nft_ctx_buffer_error) *buffer_error;
+	__typeof__(nft_ctx_get_error_buffer) *get_error_buffer;
+	__typeof__(nft_run_cmd_from_buffer) *run_cmd_from_buffer;
+} rules_nft;
+
+int
+rules_load(struct sy_err *err)
+{
+	static const struct library_call calls[] = {
+		{ "nft_ctx_new", &rules_nft.new },
+		{ "nft_ctx_free", &rules_nft.free },
+		{ "nft_ctx_buffer_output", &rules_nft.buffer_output },
+		{ "nft_ctx_buffer_error", &rules_nft.buffer_error },
+		{ "nft_ctx_get_error_buffer", &rules_nft.get_error_buffer },
+		{ "nft_run_cmd_from_buffer", &rules_nft.run_cmd_from_buffer },
+		{ NULL, NULL },
+	};
+
+	return rules_nft.new ? 0 : library_load(NFTABLES_SONAME, "this role", calls, err);
+}
+
 int
 rules_run(const char *commands, struct sy_err *err)
 {
-	struct nft_ctx *nft = nft_ctx_new(NFT_CTX_DEFAULT);
+	struct nft_ctx *nft;
 	const char *said;
 	int failed;
 
+	if (rules_load(err) != 0)
+		return -1;
+	nft = rules_nft.new(NFT_CTX_DEFAULT);
 	if (!nft)
 		return sy_fail(err, "nftables cannot be used: %s", strerror(errno));
-	nft_ctx_buffer_output(nft);
-	nft_ctx_buffer_error(nft);
-	failed = nft_run_cmd_from_buffer(nft, commands);
-	said = nft_ctx_get_error_buffer(nft);
+	rules_nft.buffer_output(nft);
+	rules_nft.buffer_error(nft);
+	failed = rules_nft.run_cmd_from_buffer(nft, commands);
+	said = rules_nft.get_error_buffer(nft);
 	if (failed)
 		sy_fail(err, "nftables: %.*s", said ? (int)strcspn(said, "\n") : 0, said ? said : "");
-	nft_ctx_free(nft);
+	rules_nft.free(nft);
 	return failed ? -1 : 0;
 }
 

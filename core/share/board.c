@@ -293,7 +293,7 @@ board_health_write(struct board_cell *cell, uint32_t health, const char *reason,
 	uint32_t old = atomic_load_explicit(&cell->health, memory_order_relaxed);
 	char words[BOARD_WORDS] = "";
 
-	snprintf(words, sizeof(words), "%s", reason);
+	memcpy(words, reason, strnlen(reason, sizeof(words) - 1));
 	seq_begin(&cell->health_seq);
 	if (health != old) {
 		cell->health_since_wall_ms = clock_wall_ms();

@@ -37,8 +37,7 @@ accept_on_client(struct ev_loop *loop, struct ev_io *io, int events)
 	struct conn *conn = container_of(io, struct conn, client.io);
 
 	(void)loop;
-	side_ready(&conn->client, events);
-	way_drive(conn);
+	way_due(&conn->client, events);
 }
 
 enum step
@@ -69,6 +68,7 @@ accept_block(struct way *way, const struct listener *listener, struct generation
 	timer_init(&conn->timer);
 	link_init(&conn->of_service);
 	link_init(&conn->of_seat);
+	link_init(&conn->due);
 	conn->way = way;
 	conn->service = listener->service;
 	conn->listener = listener;
@@ -105,6 +105,16 @@ static bool
 accept_is_busy(const struct door *door)
 {
 	return door->way->busy && door->listener->tls;
+}
+
+/* Those that are due will be under way before the next ones are looked at. */
+static bool
+accept_is_enough(const struct door *door)
+{
+	const struct way *way = door->way;
+
+	return way->paused || (door->listener->tls &&
+	                       way->handshakes + way->n_due_handshakes >= way->most_handshakes);
 }
 
 static void
@@ -251,7 +261,7 @@ accept_one(struct door *door, struct generation *generation)
 		accept_pause(door->way, 0);
 	}
 	way_drive(conn);
-	return !door->way->paused && !accept_is_busy(door);
+	return !accept_is_enough(door);
 }
 
 /* Takes as many as were there the last time: asking for one more only to hear that there is none
@@ -263,6 +273,8 @@ accept_ready(struct ev_loop *loop, struct ev_io *io, int events)
 	unsigned n = 0;
 
 	(void)loop, (void)events;
+	if (accept_is_enough(door))
+		return;
 	while (n < door->expect && accept_one(door, door->way->child->current))
 		n++;
 	if (n == door->expect)

@@ -74,6 +74,8 @@ way_new(struct child *child)
 	way->pipes = pipe_pool_new();
 	link_init(&way->doors);
 	link_init(&way->aside);
+	link_init(&way->due);
+	link_init(&way->due_handshakes);
 	link_init(&way->roused);
 	link_init(&way->under_way);
 	way->flows = flows_new(way);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/slab.h"
+#include "way/handshakes.h"
 #include "way/limits.h"
 #include "way/post.h"
 #include "way/reach.h"
@@ -100,6 +101,8 @@ close_step(struct conn *conn)
 		close_tallies(conn);
 	}
 	limits_leave(way, &conn->source_slot);
+	handshakes_forget(conn);
+	list_remove(&conn->due);
 	list_remove(&conn->of_seat);
 	if (conn->trunk)
 		seat_run(conn)->n_trunks--;

@@ -27,8 +27,7 @@ connect_on_server(struct ev_loop *loop, struct ev_io *io, int events)
 	struct conn *conn = container_of(io, struct conn, server.io);
 
 	(void)loop;
-	side_ready(&conn->server, events);
-	way_drive(conn);
+	way_due(&conn->server, events);
 }
 
 bool

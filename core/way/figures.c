@@ -105,15 +105,26 @@ struct figures_held {
 };
 
 static const struct seat_run *
-figures_seat(const struct service_run *run, uint32_t at)
+figures_seat_of(const struct service *service, uint32_t at)
 {
 	const struct target *target;
 
-	for (uint32_t i = 0; at && (target = service_target(run->service, i)); i++)
+	for (uint32_t i = 0; (target = service_target(service, i)); i++)
 		for (uint32_t j = 0; j < target->pool->n_servers; j++)
 			if (target->seats[j].cell + 1 == at)
 				return target->seats[j].run;
 	return NULL;
+}
+
+/* In the session's configuration, or in the current one, which its exchanges belong to. */
+static const struct seat_run *
+figures_seat(const struct service_run *run, uint32_t at)
+{
+	const struct config *current = run->way->child->current->config;
+	const struct seat_run *seat = at ? figures_seat_of(run->service, at) : NULL;
+	const struct service *service = at && !seat ? config_service(current, run->service->name) : NULL;
+
+	return service ? figures_seat_of(service, at) : seat;
 }
 
 static void

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "net/proxy_header.h"
+#include "way/handshakes.h"
 #include "way/limits.h"
 #include "way/side.h"
 #include "way/side_tls.h"
@@ -72,7 +73,7 @@ greet_tls(struct conn *conn)
 		conn->reset = true;
 		return way_close(conn, REASON_NO_MEMORY);
 	}
-	switch (side_tls_secure(&conn->client)) {
+	switch (handshakes_may_go_on(conn) ? side_tls_secure(&conn->client) : SECURE_WAIT) {
 	case SECURE_DONE:
 		timer_stop(&conn->timer);
 		return STEP_CLASSIFY;

@@ -2,11 +2,13 @@
 
 #include <sys/ioctl.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 
 enum {
 	HANDSHAKES_SLOW_MS = 1000,
 	HANDSHAKES_GROUPS = 512,  /* addresses are counted by their hash */
+	HANDSHAKES_TURN_US = 2000, /* spent on them in one turn, and what the last one takes longer */
 };
 
 static struct conn *
@@ -126,4 +128,47 @@ handshakes_make_room(struct way *way)
 		}
 		way_end(handshakes_conn(tls), REASON_TLS_SLOW);
 	}
+}
+
+bool
+handshakes_may_go_on(struct conn *conn)
+{
+	struct way *way = conn->way;
+
+	if (way->shaking)
+		return true;
+	if (list_empty(&conn->due)) {
+		list_append(&way->due_handshakes, &conn->due);
+		conn->due_handshake = true;
+		way->n_due_handshakes++;
+	}
+	return false;
+}
+
+void
+handshakes_forget(struct conn *conn)
+{
+	if (!conn->due_handshake)
+		return;
+	conn->due_handshake = false;
+	conn->way->n_due_handshakes--;
+	list_remove(&conn->due);
+}
+
+void
+handshakes_go_on(struct way *way)
+{
+	uint64_t began_us;
+
+	if (list_empty(&way->due_handshakes))
+		return;
+	began_us = clock_us();
+	way->shaking = true;
+	do {
+		struct conn *conn = container_of(way->due_handshakes.next, struct conn, due);
+
+		handshakes_forget(conn);
+		way_drive(conn);
+	} while (!list_empty(&way->due_handshakes) && clock_us() - began_us < HANDSHAKES_TURN_US);
+	way->shaking = false;
 }

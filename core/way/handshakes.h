@@ -15,6 +15,13 @@
 void handshakes_begin(struct side_tls *tls);
 /* It is done, or given up. Any number of times; of connections to servers, too. */
 void handshakes_end(struct side_tls *tls);
+/* False: not now, but when the rest of this turn's work is done; handshakes_go_on() drives the connection.
+ * A handshake takes as long as a hundred requests, which had better not stand behind it. */
+bool handshakes_may_go_on(struct conn *conn);
+/* At the end of a turn: those that may, the first to ask first, for as long as others can wait. */
+void handshakes_go_on(struct way *way);
+/* It asks no more. Any number of times. */
+void handshakes_forget(struct conn *conn);
 /* At the end of a turn, when all that had come was read: connections may end. */
 void handshakes_make_room(struct way *way);
 

@@ -10,13 +10,11 @@
 
 #include "base/must.h"
 #include "base/slab.h"
-#include "net/socket.h"
 #include "net/tls_park.h"
 #include "way/handshakes.h"
 #include "way/side.h"
 
 enum {
-	TLS_RECORDS = 65536,      /* read from the socket at once */
 	TLS_RECORD = 16000,       /* written at once: fits a chunk, so that it can be repeated from there */
 	TLS_REST_MS = 2000,       /* unused for so long, and up to twice that, it is parked */
 };
@@ -36,6 +34,8 @@ tls_rest(struct timer_entry *entry, uint64_t now_ms)
 {
 	struct side_tls *tls = container_of(entry, struct side_tls, rest);
 
+	/* Whom nobody has answered yet gets its tickets now. */
+	(void)side_tls_send(tls, sy_span(NULL, 0));
 	if (now_ms >= tls->used_ms + TLS_REST_MS)
 		tls->parked = tls_park(tls->ssl);
 	else
@@ -55,150 +55,6 @@ side_tls_awake(struct side_tls *tls)
 	return tls->ssl;
 }
 
-/* ---- what OpenSSL reads from and writes to ---- */
-
-bool
-side_tls_keep(struct way *way)
-{
-	struct side_tls *tls = way->records.owner;
-	struct sy_span rest = sy_span(way->records.at, way->records.len);
-
-	if (!tls)
-		return true;
-	way->records.owner = NULL;
-	return rest.len == 0 || window_put(way->chunks, &tls->raw, rest, rest.len);
-}
-
-static size_t
-tls_serve(struct side_tls *tls, char *to, size_t size)
-{
-	struct way *way = tls->way;
-	struct sy_span have;
-	size_t n;
-
-	if (tls->raw)
-		have = chunk_span(tls->raw);
-	else if (way->records.owner == tls)
-		have = sy_span(way->records.at, way->records.len);
-	else
-		return 0;
-	n = have.len < size ? have.len : size;
-	memcpy(to, have.at, n);
-	if (tls->raw) {
-		window_drop(way->chunks, &tls->raw, n);
-		return n;
-	}
-	way->records.at += n;
-	way->records.len -= n;
-	if (way->records.len == 0)
-		way->records.owner = NULL;
-	return n;
-}
-
-/* Fills the worker's buffer. As recv(). */
-static ssize_t
-tls_recv(struct side_tls *tls)
-{
-	struct way *way = tls->way;
-	ssize_t n;
-
-	if (!tls->readable) {
-		errno = EAGAIN;
-		return -1;
-	}
-	if (!side_tls_keep(way)) {
-		errno = ENOMEM;
-		return -1;
-	}
-	n = recv(tls->side->io.fd, way->records.bytes, TLS_RECORDS, 0);
-	if (n < TLS_RECORDS)
-		tls->readable = false;
-	if (n == 0)
-		tls->ended = true;
-	if (n > 0) {
-		way->records.owner = tls;
-		way->records.at = way->records.bytes;
-		way->records.len = (size_t)n;
-		handshakes_begin(tls);
-	}
-	return n;
-}
-
-static int
-tls_bio_read(BIO *bio, char *to, int size)
-{
-	struct side_tls *tls = BIO_get_data(bio);
-	ssize_t n = (ssize_t)tls_serve(tls, to, (size_t)size);
-
-	BIO_clear_retry_flags(bio);
-	if (n > 0)
-		return (int)n;
-	n = tls->ended ? 0 : tls_recv(tls);
-	if (n > 0)
-		return (int)tls_serve(tls, to, (size_t)size);
-	if (n < 0 && errno == EAGAIN)
-		BIO_set_retry_read(bio);
-	else if (n < 0)
-		tls->error = (int16_t)errno;
-	return (int)n;
-}
-
-static int
-tls_bio_write(BIO *bio, const char *from, int len)
-{
-	struct side_tls *tls = BIO_get_data(bio);
-	struct side *side = tls->side;
-	ssize_t n;
-
-	BIO_clear_retry_flags(bio);
-	if (side->wrote && !side->prompt) {
-		socket_nodelay(side->io.fd);
-		side->prompt = true;
-	}
-	n = send(side->io.fd, from, (size_t)len, MSG_NOSIGNAL);
-	if (n > 0) {
-		side->wrote = true;
-		return (int)n;
-	}
-	side->ready &= (uint8_t)~EV_WRITE;
-	if (errno == EAGAIN)
-		BIO_set_retry_write(bio);
-	else
-		tls->error = (int16_t)errno;
-	return -1;
-}
-
-static long
-tls_bio_ctrl(BIO *bio, int what, long number, void *pointer)
-{
-	const struct side_tls *tls = BIO_get_data(bio);
-
-	(void)number, (void)pointer;
-	if (what == BIO_CTRL_FLUSH)
-		return 1;
-	return what == BIO_CTRL_EOF ? tls->ended : 0;
-}
-
-static BIO *
-tls_bio(struct side_tls *tls)
-{
-	static BIO_METHOD *method;
-	BIO *bio;
-
-	if (!method) {
-		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "side");
-		must(method && BIO_meth_set_read(method, tls_bio_read) &&
-		     BIO_meth_set_write(method, tls_bio_write) &&
-		     BIO_meth_set_ctrl(method, tls_bio_ctrl));
-	}
-	bio = BIO_new(method);
-	if (!bio)
-		return NULL;
-	BIO_set_data(bio, tls);
-	BIO_set_init(bio, 1);
-	return bio;
-}
-
 /* ---- beginning ---- */
 
 static struct side_tls *
@@ -209,7 +65,7 @@ tls_new(struct conn *conn, struct side *side)
 
 	if (!way->tls_slab) {
 		way->tls_slab = slab_new(sizeof(*tls));
-		way->records.bytes = must_alloc(TLS_RECORDS);
+		way->records.bytes = must_alloc(SIDE_TLS_RECORDS);
 	}
 	tls = slab_take(way->tls_slab);
 	if (!tls)
@@ -245,7 +101,7 @@ bool
 side_tls_accept(struct conn *conn, const struct tls *tls)
 {
 	struct side_tls *new = tls_new(conn, &conn->client);
-	BIO *bio = new ? tls_bio(new) : NULL;
+	BIO *bio = new ? side_tls_bio(new) : NULL;
 
 	return new && tls_begin(&conn->client, new, bio ? tls_accept(tls->run, bio) : NULL);
 }
@@ -255,7 +111,7 @@ side_tls_connect(struct conn *conn, const struct tls *tls)
 {
 	struct side_tls *new = tls_new(conn, &conn->server);
 	const struct server *server = conn->seat->server;
-	BIO *bio = new ? tls_bio(new) : NULL;
+	BIO *bio = new ? side_tls_bio(new) : NULL;
 
 	return new && tls_begin(&conn->server, new,
 	                        bio ? tls_connect(tls->run, bio, server->host, &conn->server_addr,
@@ -302,6 +158,18 @@ tls_note(struct side_tls *tls)
 	tls->sni = n ? strndup(sni, n) : NULL;
 }
 
+/* Sends what the handshake has gathered. False: it must wait for room. */
+static bool
+tls_send_flight(struct side_tls *tls)
+{
+	if (!tls->flight || side_tls_send(tls, sy_span(NULL, 0)) == 0)
+		return true;
+	tls->read_wants_write = errno == EAGAIN;
+	if (errno != EAGAIN && !tls->error)
+		tls->error = (int16_t)errno;
+	return false;
+}
+
 enum side_secure
 side_tls_secure(struct side *side)
 {
@@ -311,13 +179,19 @@ side_tls_secure(struct side *side)
 	ERR_clear_error();
 	tls->read_wants_write = tls->write_wants_read = false;
 	done = SSL_do_handshake(side_tls_awake(tls));
-	if (done == 1) {
+	result = done == 1 ? 0 : tls_result(tls, done, true);
+	/* From TLS 1.3 on a server's last words are tickets: they leave with the first bytes of the
+	 * answer, or when tls_rest() comes by. */
+	if (done == 1 && SSL_is_server(tls->ssl) && SSL_version(tls->ssl) >= TLS1_3_VERSION)
+		result = 0;
+	else if (!tls_send_flight(tls) && (result == 0 || result == EAGAIN))
+		result = tls->read_wants_write ? EAGAIN : ECONNRESET;
+	if (result == 0) {
 		tls_note(tls);
 		/* What came with the end of the handshake is there to be read. */
 		side->ready |= EV_READ;
 		return SECURE_DONE;
 	}
-	result = tls_result(tls, done, true);
 	if (result != EAGAIN)
 		return SECURE_FAILED;
 	if (!tls->read_wants_write)
@@ -401,6 +275,7 @@ side_tls_end(struct side *side)
 	int done, error;
 
 	ERR_clear_error();
+	tls->last = true;
 	done = SSL_shutdown(side_tls_awake(tls));
 	if (done < 0) {
 		error = tls_result(tls, done, false);
@@ -487,9 +362,11 @@ side_tls_drop(struct side *side, bool orderly)
 	handshakes_end(tls);
 	if (tls->raw)
 		chunk_give(way->chunks, tls->raw);
+	queue_free(way->chunks, &tls->flight);
 	if (tls->ssl) {
 		side_tls_awake(tls);
 		timer_stop(&tls->rest);
+		tls->last = true;
 		if (orderly && tls->secured && !(SSL_get_shutdown(tls->ssl) & SSL_SENT_SHUTDOWN))
 			SSL_shutdown(tls->ssl);
 		/* Else OpenSSL takes the session for a broken one. */

@@ -24,10 +24,12 @@ struct side_tls {
 	const char *version, *cipher; /* constants of OpenSSL's */
 	char *sni;                /* what the client asked for; NULL: nothing */
 	struct chunk *raw;        /* records, or parts of them, read and not used yet */
+	struct chunk *flight;     /* a queue: records of the handshake, made and not sent yet */
 	uint32_t stuck;           /* bytes of a write that OpenSSL wants to see again */
 	int16_t error;            /* errno of the socket behind a failure */
 	bool readable;            /* the socket may have more */
 	bool ended;               /* the socket has no more */
+	bool last;                /* what is written now leaves together with the end of the connection */
 	bool counted;             /* among way.handshakes */
 	bool slow;                /* its handshake takes long */
 	bool secured;             /* the handshake is done: version, cipher, resumed, sni are known */
@@ -41,6 +43,8 @@ side_is_secured(const struct side *side)
 {
 	return side->tls && side->tls->secured;
 }
+
+enum { SIDE_TLS_RECORDS = 65536 }; /* bytes of records read from a socket at once */
 
 enum side_secure {
 	SECURE_DONE,
@@ -74,6 +78,12 @@ void side_tls_ready(struct side_tls *tls, int events);
 /* The side is in clear from here on, whatever comes. `orderly`: with a close_notify, if it can be
  * sent at once. */
 void side_tls_drop(struct side *side, bool orderly);
+
+/* side_tls_bio.c: the socket as OpenSSL sees it; taken over by the connection. NULL: no memory. */
+BIO *side_tls_bio(struct side_tls *tls);
+/* Sends the gathered flight, if there is one, and `bytes` behind it, in as few segments as can be. Returns
+ * how many of `bytes` were taken; -1 with errno: none. */
+ssize_t side_tls_send(struct side_tls *tls, struct sy_span bytes);
 /* Moves what the worker's buffer holds into its owner's memory. False: no memory. */
 bool side_tls_keep(struct way *way);
 

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/must.h"
+#include "way/handshakes.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/strand.h"
@@ -172,6 +173,17 @@ way_leave(struct conn *conn, enum reason reason)
 }
 
 void
+way_due(struct side *side, int events)
+{
+	struct conn *conn = side_conn(side);
+
+	side_ready(side, events);
+	/* libev calls for the newest first; who was ready first is served first. */
+	if (list_empty(&conn->due))
+		list_append(conn->way->due.next, &conn->due);
+}
+
+void
 way_rouse(struct conn *conn)
 {
 	if (list_empty(&conn->talk->roused))
@@ -187,6 +199,13 @@ way_unrest(struct ev_loop *loop, struct ev_idle *unrest, int events)
 void
 way_turn(struct way *way)
 {
+	while (!list_empty(&way->due)) {
+		struct conn *conn = container_of(way->due.next, struct conn, due);
+
+		list_remove(&conn->due);
+		way_drive(conn);
+	}
+	handshakes_go_on(way);
 	for (unsigned n = 0; n < WAY_ROUSED && !list_empty(&way->roused); n++) {
 		struct conn *conn = container_of(way->roused.next, struct talk, roused)->conn;
 
@@ -198,7 +217,7 @@ way_turn(struct way *way)
 		else
 			way_leave(conn, REASON_CLIENT_DONE);
 	}
-	if (list_empty(&way->roused) != !!ev_is_active(&way->unrest))
+	if ((list_empty(&way->roused) && list_empty(&way->due_handshakes)) != !!ev_is_active(&way->unrest))
 		return;
 	/* The others get their turn, but the loop must not wait for them. */
 	if (ev_is_active(&way->unrest)) {

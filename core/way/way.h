@@ -93,6 +93,7 @@ struct conn {
 	struct timer_entry timer; /* what it means depends on the step */
 	struct link of_service;   /* service_run.conns */
 	struct link of_seat;      /* seat_run.conns, while it has or wants a connection there */
+	struct link due;          /* way.due or way.due_handshakes: driven when this turn of the loop ends */
 	struct way *way;
 	struct generation *generation;
 	const struct service *service;
@@ -121,21 +122,22 @@ struct conn {
 	uint8_t step, reason, why;
 	int16_t error;            /* errno behind the reason, 0: none */
 	uint16_t port;            /* of ours, that was connected to: a PROXY header may tell of another */
-	bool timed;               /* the timer came up */
-	bool greeted;             /* PROXY header done */
-	bool admitted;            /* past the limits */
-	bool store;               /* key is to be stored */
-	bool entered;             /* counted as active at its seat */
-	bool tunnel;              /* no module looks at the bytes (any more) */
-	bool settled;             /* lived long enough for keepalive */
-	bool heard;               /* the server has spoken since mark_us */
-	bool reset;               /* at the close, both sides get a reset */
-	bool parting;             /* at the close, the client gets time to take our last words */
-	bool from_server;         /* which side the reason is about, where it could be either */
-	bool elsewhere;           /* its server went down during the connect */
-	bool datagrams;           /* not a connection: a flow, as report.h shows it; or post.h's */
-	bool hop;                 /* not a client's: brings an exchange of another worker, see hop.h */
-	bool trunk;               /* nor is this: its client is a server, see trunk.h */
+	bool timed : 1;           /* the timer came up */
+	bool greeted : 1;         /* PROXY header done */
+	bool admitted : 1;        /* past the limits */
+	bool store : 1;           /* key is to be stored */
+	bool entered : 1;         /* counted as active at its seat */
+	bool tunnel : 1;          /* no module looks at the bytes (any more) */
+	bool settled : 1;         /* lived long enough for keepalive */
+	bool heard : 1;           /* the server has spoken since mark_us */
+	bool reset : 1;           /* at the close, both sides get a reset */
+	bool parting : 1;         /* at the close, the client gets time to take our last words */
+	bool from_server : 1;     /* which side the reason is about, where it could be either */
+	bool elsewhere : 1;       /* its server went down during the connect */
+	bool datagrams : 1;       /* not a connection: a flow, as report.h shows it; or post.h's */
+	bool hop : 1;             /* not a client's: brings an exchange of another worker, see hop.h */
+	bool trunk : 1;           /* nor is this: its client is a server, see trunk.h */
+	bool due_handshake : 1;   /* due is in way.due_handshakes */
 	const char *words;        /* the protocol module's reason */
 	char *problem;            /* what TLS failed of, in words; ours to free */
 };
@@ -204,6 +206,9 @@ struct way {
 	uint32_t most_handshakes;
 	uint32_t slow_handshakes; /* of them, that take long: handshakes.c */
 	struct link under_way;    /* the oldest first */
+	struct link due_handshakes; /* connections whose handshake can go on */
+	uint32_t n_due_handshakes;
+	bool shaking;             /* it is their turn */
 	bool busy;                /* with so many that the doors with TLS are shut */
 	char subject[1024];       /* of the connection in hand, see side_tls_facts() */
 	struct chunk_pool *chunks;
@@ -225,6 +230,7 @@ struct way {
 	uint32_t count[SY_COUNTERS]; /* of the protocol module that is being called: figures.c */
 	struct ev_timer grace;    /* the end of a graceful stop */
 	struct ev_prepare turn;   /* before the loop waits */
+	struct link due;          /* connections that libev has called for in this turn */
 	struct link roused;       /* talk.roused: driven at the end of this turn */
 	struct slab *strand_slab; /* strand.c */
 	struct ev_idle unrest;    /* there are more than one turn can drive */
@@ -277,6 +283,8 @@ void way_drive(struct conn *conn);
 void way_end(struct conn *conn, enum reason reason);
 /* The same in order, when nothing is under way. */
 void way_leave(struct conn *conn, enum reason reason);
+/* libev has something for a side: its connection is driven when this turn of the loop ends. */
+void way_due(struct side *side, int events);
 /* It is driven when this turn of the loop ends. For those with a module. */
 void way_rouse(struct conn *conn);
 /* The end of a turn. */
