@@ -138,7 +138,7 @@ sub lab_server { return Steelyard::build_dir() . '/contrib/lab/lab-server' }
 sub free_port {
 	my $proto = shift || 'tcp';
 	# Below those that the system gives to whoever connects.
-	for (1 .. $proto eq 'both' ? 100 : 0) {
+	for (1 .. ($proto eq 'both' ? 100 : 0)) {
 		my $port = 10000 + int rand 20000;
 		return $port if 2 == grep { IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Proto => $_,
 			$_ eq 'tcp' ? (Listen => 1) : ()) } qw(tcp udp);
