@@ -8,6 +8,7 @@ use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Steelyard;
 use File::Copy ();
+use IO::Select;
 use IO::Socket::INET;
 use IO::Socket::UNIX;
 
@@ -276,6 +277,54 @@ subtest 'a module that was replaced on disk' => sub {
 	ok($ok, 'a good one is taken') or diag $text;
 	ok(works($conn) && works(client($p)), 'and works');
 	unlike($own->log_text, qr/killed by/, 'nobody died');
+};
+
+# Between two exchanges a connection is of the newest configuration; a pinned one stays with its server.
+subtest 'a connection that stays, and exchanges that are new' => sub {
+	my ($one, $two) = map {
+		my $name = $_;
+		Steelyard->server($name, each => sub {
+			my $sock = shift;
+			my $got = '';
+			while (sysread $sock, $got, 4096, length $got) {
+				while ($got =~ s/^(.*?)\r\n\r\n//s) {
+					my $auth = $1 =~ /^Authorization:/mi;
+					syswrite $sock, ($auth ? "HTTP/1.1 401 X\r\nWWW-Authenticate: NTLM abc\r\n" : "HTTP/1.1 200 OK\r\n") . "X-At: $name\r\nContent-Length: 0\r\n\r\n";
+				}
+			}
+		});
+	} qw(h1 h2);
+	my $conf = sub {
+		my ($servers, $rule) = @_;
+		return 'pool p { ' . join(' ', map { "server $_->[0] 127.0.0.1:" . $_->[1]->port . ';' } @$servers) . " }\n"
+			. "virtual-service web { listen 127.0.0.1:0; protocol http { $rule } pool p; monitor off; }\n";
+	};
+	my $http = Steelyard->start($conf->([['h1', $one]], ''));
+	my @conns = map { client($http->port('web')) } 1 .. 3;
+	my $ask = sub {
+		my ($sock, $more) = @_;
+		print $sock "GET / HTTP/1.1\r\nHost: x\r\n" . ($more // '') . "\r\n";
+		my $got = '';
+		while ($got !~ /\r\n\r\n/) { last unless IO::Select->new($sock)->can_read($Steelyard::LIMIT) && sysread $sock, $got, 4096, length $got }
+		return $got;
+	};
+	like($ask->($conns[0]), qr/^X-At: h1\r$/m, 'a request at the only server');
+	like($ask->($conns[1], "Authorization: NTLM xyz\r\n"), qr/^X-At: h1\r$/m, 'one that binds its connection');
+	my ($ok, $text) = $http->reload($conf->([['h1', $one], ['h2', $two]], 'response-header set X-New yes;'));
+	ok($ok, 'another server, and another header') or diag $text;
+	$http->ctl('drain', 'h1');
+	$http->api('GET', '/v1/connections');
+	for (1 .. 2) {
+		my $got = $ask->($conns[0]);
+		like($got, qr/^X-At: h2\r$/m, 'the next request on the connection goes to the new server');
+		like($got, qr/^X-New: yes\r$/m, 'by the new rules');
+	}
+	like($ask->($conns[2]), qr/^X-At: h2\r$/m, 'so does the first one of a connection that was there');
+	like($ask->($conns[1]), qr/^X-At: h1\r$/m, 'a pinned connection stays where it is');
+	my ($of) = grep { $_->{server} && $_->{server} =~ /h2/ } @{ $http->api('GET', '/v1/connections')->{connections} };
+	ok($of, 'and is shown there') or diag explain $http->api('GET', '/v1/connections');
+	close $_ for @conns;
+	is($http->stop, 0, 'it ends well');
 };
 
 is($sy->stop, 0, 'it ends well');

@@ -233,6 +233,8 @@ enum sy_protocol_flag {
 	                           * PIN the session ends */
 	SY_SECURE = 16,           /* TLS with clients ends here: every TCP listener has a tls block */
 	SY_FLOWS = 32,            /* client connections have a name, session.flow, to be ROUTEd to */
+	SY_RENEWS = 256,          /* between two exchanges session.conf may become that of a newer configuration:
+	                           * the session's state points to nothing of the old one then */
 	SY_TRUNKS = 128,          /* with SY_SHARES and SY_FLOWS: the streams of OPEN share connections to servers,
 	                           * each of which is a session, to_server */
 	SY_MESSAGES = 64,         /* at a UDP listener each client's address is a session, which is given whole

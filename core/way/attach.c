@@ -327,12 +327,21 @@ attach_remove(struct service_run *run, uint64_t now_ms)
 	          now_ms);
 }
 
+/* Those between two exchanges belong to the new configuration now, or are not wanted any more. */
+static void
+attach_look_again(struct conn *conn, void *context)
+{
+	(void)context;
+	if (conn->talk && conn->step == STEP_CLASSIFY)
+		way_rouse(conn);
+}
+
 void
 attach_switched(struct way *way)
 {
 	struct generation *current = way->child->current;
 
-	attach_each(way, trunk_look_at, NULL);
+	attach_each(way, attach_look_again, NULL);
 	way->most = current->config->global.worker_connections;
 	way->most_handshakes = current->config->global.worker_handshakes;
 	list_each(link, &way->child->generations) {

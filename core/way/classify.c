@@ -2,6 +2,7 @@
  * that does not look goes straight on. Between two exchanges a connection waits here. */
 #include <errno.h>
 
+#include "way/renew.h"
 #include "way/side.h"
 #include "way/talk.h"
 #include "way/trunk.h"
@@ -41,7 +42,7 @@ classify_late(struct conn *conn, bool first)
 enum step
 classify_step(struct conn *conn)
 {
-	struct service_run *run = service_run(conn);
+	struct service_run *run;
 	/* What a datagram has begun is seen in way/post.c. */
 	bool first = !conn->server_addr.family && !conn->datagrams &&
 	             !(conn->talk && conn->talk->opened);
@@ -49,6 +50,9 @@ classify_step(struct conn *conn)
 
 	if (conn->tunnel)
 		return STEP_PICK;
+	if (conn->generation != conn->way->child->current)
+		renew(conn);
+	run = service_run(conn);
 	if (conn->timed && classify_late(conn, first)) {
 		conn->reset = !conn->trunk;
 		return way_close(conn, first ? REASON_GREET_TIMEOUT : REASON_IDLE);

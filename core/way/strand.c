@@ -3,7 +3,7 @@
 #include <errno.h>
 
 #include "base/slab.h"
-#include "conf/config.h"
+#include "way/renew.h"
 #include "way/side.h"
 
 static size_t
@@ -144,23 +144,17 @@ strand_find(const struct conn *parent, uint32_t exchange)
 	return NULL;
 }
 
-/* What begins is of the current configuration, however old the client's connection is; unless that knows nothing
- * of the service any more, or its parent would not be understood. */
+/* What begins is of the current configuration, however old the client's connection is. */
 static struct conn *
 strand_block(const struct conn *parent)
 {
 	struct way *way = parent->way;
-	struct generation *current = way->child->current;
-	const struct listener *now = NULL;
+	const struct listener *now = renew_listener(parent);
 
 	if (way->conns >= way->most)
 		return NULL;
-	if (current != parent->generation)
-		now = config_listener(current->config, parent->listener->id);
-	if (!now || now->service->id != parent->service->id || now->service->uses != parent->service->uses ||
-	    now->service->protocol.module->ops != parent->service->protocol.module->ops)
-		return accept_block(way, parent->listener, parent->generation);
-	return accept_block(way, now, current);
+	return now ? accept_block(way, now, way->child->current)
+	           : accept_block(way, parent->listener, parent->generation);
 }
 
 /* The session of the exchange. Without one the exchange has ended before it began. */

@@ -73,6 +73,8 @@ void talk_calm(struct talk *talk);
 void talk_descend(struct conn *conn, const struct conn *parent);
 /* Calls the module's open(), if that was not done yet. */
 void talk_open(struct conn *conn);
+/* conn has got another configuration: way/renew.h. */
+void talk_renew(struct conn *conn);
 /* Fills what the module may look at in any call. */
 void talk_brief(struct conn *conn);
 /* The pick: `facts` are the module's, and still good. What the answer shall tell the client is made

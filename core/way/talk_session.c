@@ -82,6 +82,17 @@ talk_free(struct conn *conn)
 	conn->talk = NULL;
 }
 
+void
+talk_renew(struct conn *conn)
+{
+	struct talk *talk = conn->talk;
+
+	talk->needs[SY_CLIENT] = false;
+	talk->again[SY_CLIENT] = talk->open;
+	talk->session.service_name = conn->service->name;
+	talk->session.conf = conn->service->protocol.conf;
+}
+
 static struct sy_span
 talk_name(char **at, struct sy_span words)
 {

@@ -499,7 +499,7 @@ http_alpn(const void *conf)
 
 static const struct sy_protocol http_ops = {
 	.size = sizeof(struct sy_protocol),
-	.flags = SY_STREAMS | SY_SHARES | (sizeof(HTTP_NAME) == sizeof("https") ? SY_SECURE : 0),
+	.flags = SY_STREAMS | SY_SHARES | SY_RENEWS | (sizeof(HTTP_NAME) == sizeof("https") ? SY_SECURE : 0),
 	.load_unit = "requests",
 	.gauges = http_gauges,
 	.counters = http_counters,
