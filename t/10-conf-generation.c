@@ -21,14 +21,14 @@ static const char conf_text[] =
 	"user nobody;\nworkers 3;\nlog file /var/log/x level=warn;\ncontrol /run/x/y mode=0600;\n"
 	"worker-connections 50;\nshutdown-timeout 3s;\npid-file /run/x/pid;\n"
 	"console { listen 127.0.0.1:8090; }\n"
-	"pool p { server a 127.0.0.2; server b localhost; }\n"
+	"pool p { server a 127.0.0.2; }\npool q { server b localhost; }\n"
 	"virtual-service v {\n"
 	"	listen 127.0.0.1:443 127.0.0.1:444;\n"
 	"	pool p; snat off;\n"
 	"	monitor tls { verify on; ca ca.pem; certificate sub/cert.pem; key key.pem; }\n"
 	"	monitor icmp;\n"
 	"}\n"
-	"virtual-service w { listen 127.0.0.1:0; pool p; monitor off; }\n";
+	"virtual-service w { listen 127.0.0.1:0; pool q; monitor off; }\n";
 
 static void
 put(const char *name, const char *text)
@@ -132,7 +132,7 @@ test_bound(const struct generation *generation, bool secrets)
 	const struct service *v = config_service(config, "v");
 	const struct node *monitor = node_child(v->node, "monitor");
 	const struct node *key = node_child(monitor, "key"), *ca = node_child(monitor, "ca");
-	const struct server *b = &config->pools[0].servers[1];
+	const struct server *b = &config->pools[1].servers[0];
 
 	is_int(ca->found_what, FOUND_FILES, "a file came along");
 	ok(ca->found[0].len == 3 && memcmp(ca->found[0].at, "CA\n", 3) == 0, "its content");
