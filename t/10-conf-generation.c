@@ -21,7 +21,7 @@ static const char conf_text[] =
 	"user nobody;\nworkers 3;\nlog file /var/log/x level=warn;\ncontrol /run/x/y mode=0600;\n"
 	"worker-connections 50;\nshutdown-timeout 3s;\npid-file /run/x/pid;\n"
 	"console { listen 127.0.0.1:8090; }\n"
-	"pool p { server a 127.0.0.2; }\npool q { server b localhost; }\n"
+	"pool p { server a 127.0.0.2; } pool q { server b localhost; }\n"
 	"virtual-service v {\n"
 	"	listen 127.0.0.1:443 127.0.0.1:444;\n"
 	"	pool p; snat off;\n"
@@ -112,7 +112,7 @@ test_head(const struct gen_head *head)
 	is_int(head->servers, 2, "servers");
 	is_int((intmax_t)head->connections, 50, "connections");
 	ok(head->nofile >= 100 + 4 * 16 / 3, "descriptors");
-	is_int(head->n_cells, 2 + 2 + 4, "cells: services, servers, seats");
+	is_int(head->n_cells, 2 + 2 + 2, "cells: services, servers, seats");
 	for (uint32_t i = 1; i < head->n_cells; i++)
 		sorted &= cells[i - 1] < cells[i];
 	ok(sorted, "sorted");
