@@ -81,7 +81,7 @@ for my $n (1 .. $reloads) {
 	my $took = time - $start;
 	$slowest = $took if !defined $slowest || $took > $slowest;
 	if ($n == int($reloads / 10) || $n == $reloads) {
-		push @memory, [ map { memory($_)->{pss} } @workers, $children->{checker}, $children->{console}, $sy->{pid} ];
+		push @memory, [ map { memory($_)->{own} } @workers, $children->{checker}, $children->{console}, $sy->{pid} ];
 		push @descriptors, [ map { descriptors($_) } $children->{checker}, $children->{console}, $sy->{pid} ];
 	}
 }
@@ -95,7 +95,7 @@ SKIP: {
 	skip 'built with sanitizers: memory says nothing', scalar @names if sanitized();
 	for my $i (0 .. $#names) {
 		my ($early, $late) = ($memory[0][$i], $memory[1][$i]);
-		diag sprintf '%-9s PSS %5d KiB after %d reloads, %5d KiB after %d', $names[$i], $early, $reloads / 10, $late, $reloads;
+		diag sprintf '%-9s own memory %5d KiB after %d reloads, %5d KiB after %d', $names[$i], $early, $reloads / 10, $late, $reloads;
 		cmp_ok($late - $early, '<=', $growth_most, "memory of $names[$i] is flat after the first tenth");
 	}
 }

@@ -68,7 +68,7 @@ sub others {
 }
 sub sum { my $n = 0; $n += $_ for @_; return $n }
 my $files = sum(map { descriptors($_) } @workers);
-my $memory = sum(map { memory($_)->{pss} } @workers);
+my $memory = sum(map { memory($_)->{own} } @workers);
 sub unharmed {
 	my $what = shift;
 	wait_for("$what: all to have ended", sub { others() == 0 });
@@ -339,7 +339,7 @@ my $left = sum(map { descriptors($_) } @workers);
 cmp_ok($left, '<=', $files, "as many descriptors as before: $left");
 SKIP: {
 	skip 'built with sanitizers: memory says nothing', 1 if sanitized();
-	my $now = sum(map { memory($_)->{pss} } @workers);
+	my $now = sum(map { memory($_)->{own} } @workers);
 	cmp_ok($now - $memory, '<', 2048, sprintf 'memory of the workers: %d KiB before, %d KiB after', $memory, $now);
 }
 my $status = $sy->api('GET', '/v1/services');

@@ -160,7 +160,7 @@ subtest 'clients that never read, and servers that never do' => sub {
 	my $worker = $sy->pid_of('worker');
 	my $crowd = Crowd->new('127.0.0.1:' . $sy->port('echo'), hold => 20, every => 20, rate => 50);
 	$crowd->wait('the crowd', sub { $_[0]{held} == 20 });
-	my $before = memory($worker)->{pss};
+	my $before = memory($worker)->{own};
 	my $many = 60;
 	my @clients = map { client($sy->port('flood'), receive => 4096) } 1 .. $many;
 	# The other direction: the server's queue fills, then ours, then the client's.
@@ -173,7 +173,7 @@ subtest 'clients that never read, and servers that never do' => sub {
 		@{ $sy->api('GET', '/v1/connections?limit=1000')->{connections} }; return $n };
 	my $last = -1;
 	wait_for('all buffers to be full', sub { $stuck->(); my $now = $still_count->(); my $same = $now == $last; $last = $now; sleep 0.1; $same });
-	my $after = memory($worker)->{pss};
+	my $after = memory($worker)->{own};
 	diag sprintf '%d clients that do not read, %d givers to a server that does not: %d KiB each of the worker',
 		$many, scalar @givers, ($after - $before) / ($many + @givers);
 	SKIP: {
@@ -203,7 +203,7 @@ subtest 'clients that never read, and servers that never do' => sub {
 	wait_for('all to have ended', sub { active($sy) == 0 });
 	SKIP: {
 		skip 'built with sanitizers: memory says nothing', 1 if sanitized();
-		my $end = memory($worker)->{pss};
+		my $end = memory($worker)->{own};
 		cmp_ok($end - $before, '<', 2048, sprintf 'the memory is given back (%d KiB more than before)', $end - $before);
 	}
 	is($sy->stop, 0, 'it ends well');

@@ -49,7 +49,7 @@ sub ask { my $ssl = $_[0][0]; return Net::SSLeay::write($ssl, "x\n") && Net::SSL
 
 sub settled {
 	my $last = 0;
-	wait_for('memory to settle', sub { my $now = memory($worker)->{pss}; my $same = $now == $last; $last = $now; $same });
+	wait_for('memory to settle', sub { my $now = memory($worker)->{own}; my $same = $now == $last; $last = $now; $same });
 	return $last;
 }
 
@@ -61,7 +61,7 @@ for (['TLSv1.2', 0x303, 500], ['TLSv1.3', 0x304, 2000]) {
 	my $before = settled();
 	my @conns = connections($n, $number);
 	is(scalar @conns, $n, "$version: $n connections, an exchange over each");
-	my $each = sub { (memory($worker)->{pss} - $before) / $n };
+	my $each = sub { (memory($worker)->{own} - $before) / $n };
 	my $busy = $each->();
 	eval { wait_for('them to rest', sub { $each->() <= $most }) };
 	settled();

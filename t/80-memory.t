@@ -33,7 +33,7 @@ my $to = '127.0.0.1:' . $sy->port('idle');
 my $worker = $sy->pid_of('worker');
 
 sub settled { my $pid = shift; my $last = 0;
-	wait_for('memory to settle', sub { my $now = memory($pid)->{pss}; my $same = $now == $last; $last = $now; $same });
+	wait_for('memory to settle', sub { my $now = memory($pid)->{own}; my $same = $now == $last; $last = $now; $same });
 	return memory($pid);
 }
 
@@ -49,16 +49,16 @@ my $report = $crowd->wait("$idle connections", sub { $_[0]{held} + $_[0]{refused
 is($report->{held}, $idle, "$idle connections, an exchange over each") or diag explain $report;
 is($sy->api('GET', '/v1/status')->{active}, $idle, 'all of them are known');
 my $after = settled($worker);
-my $each = ($after->{pss} - $before->{pss}) * 1024 / $idle;
-diag sprintf 'worker: PSS %d KiB with 0, %d KiB with %d connections: %.0f bytes each (at most %d; aim 600)',
-	$before->{pss}, $after->{pss}, $idle, $each, $most;
+my $each = ($after->{own} - $before->{own}) * 1024 / $idle;
+diag sprintf 'worker: own memory %d KiB with 0, %d KiB with %d connections: %.0f bytes each (at most %d; aim 600)',
+	$before->{own}, $after->{own}, $idle, $each, $most;
 cmp_ok($each, '<=', $most, "an idle connection costs at most $most bytes");
 cmp_ok($each, '>', 0, 'and the measurement is not blind');
 
 $crowd->stop;
 wait_for('all to be gone', sub { $sy->api('GET', '/v1/status')->{active} == 0 });
 my $end = settled($worker);
-diag sprintf 'worker: PSS %d KiB when they have left', $end->{pss};
-cmp_ok($end->{pss}, '<', $before->{pss} + ($after->{pss} - $before->{pss}) / 4 + 512, 'memory goes back to the system');
+diag sprintf 'worker: own memory %d KiB when they have left', $end->{own};
+cmp_ok($end->{own}, '<', $before->{own} + ($after->{own} - $before->{own}) / 4 + 512, 'memory goes back to the system');
 is($sy->stop, 0, 'it ends well');
 done_testing;

@@ -170,6 +170,16 @@ tls_send_flight(struct side_tls *tls)
 	return false;
 }
 
+/* From TLS 1.3 on a server's last words are tickets: they leave with the first bytes of the answer, or when
+ * tls_rest() comes by, if the request has come with the end of the handshake. Else at once: a client without
+ * TCP_NODELAY says nothing before this end is acknowledged, which alone would take 40 ms. */
+static bool
+tls_has_request(const struct side_tls *tls)
+{
+	return SSL_is_server(tls->ssl) && SSL_version(tls->ssl) >= TLS1_3_VERSION &&
+	       (tls->raw || tls->way->records.owner == tls || SSL_has_pending(tls->ssl));
+}
+
 enum side_secure
 side_tls_secure(struct side *side)
 {
@@ -180,9 +190,7 @@ side_tls_secure(struct side *side)
 	tls->read_wants_write = tls->write_wants_read = false;
 	done = SSL_do_handshake(side_tls_awake(tls));
 	result = done == 1 ? 0 : tls_result(tls, done, true);
-	/* From TLS 1.3 on a server's last words are tickets: they leave with the first bytes of the
-	 * answer, or when tls_rest() comes by. */
-	if (done == 1 && SSL_is_server(tls->ssl) && SSL_version(tls->ssl) >= TLS1_3_VERSION)
+	if (done == 1 && tls_has_request(tls))
 		result = 0;
 	else if (!tls_send_flight(tls) && (result == 0 || result == EAGAIN))
 		result = tls->read_wants_write ? EAGAIN : ECONNRESET;

@@ -60,7 +60,8 @@ sub DESTROY {
 	$self->stop;
 }
 
-# Own memory of a process in KiB: its proportional set, and what is private to it.
+# Memory of a process in KiB: its proportional set, and `own`, without what it shares with whoever else has
+# the same libraries mapped at the moment: tests beside this one.
 sub memory {
 	my $pid = shift;
 	my %kib;
@@ -68,6 +69,7 @@ sub memory {
 	while (my $line = <$in>) {
 		$kib{ lc $1 } = $2 if $line =~ /^(Pss|Rss|Private_Dirty|Private_Clean|Pss_Anon|Pss_Shmem):\s+(\d+)/;
 	}
+	$kib{own} = $kib{pss_anon} + $kib{pss_shmem};
 	return \%kib;
 }
 
