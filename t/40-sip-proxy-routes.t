@@ -8,21 +8,12 @@ use IO::Socket::INET;
 use POSIX ();
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
-use Sip qw(request response field messages uas heard wait_heard);
+use Sip qw(usual request response field messages uas heard wait_heard);
 use Steelyard;
 use Way qw(dial say hear);
 
 # ---- servers ----
 
-sub usual {
-	my $name = shift;
-	return sub {
-		my $message = shift;
-		return '' if $message =~ /^(?:ACK|SIP)/;
-		my $record = join '', $message =~ /^(Record-Route:.*\r\n)/mig;
-		return response($message, 200, 'OK', "Server: $name\r\n${record}Contact: <sip:b\@192.0.2.9>\r\n");
-	};
-}
 my %uas = map { $_ => uas($_, usual($_)) } qw(s1 s2);
 # It sends what it hears back to where it came from, as it is or to somebody else, and hears more meanwhile.
 sub comes_back {

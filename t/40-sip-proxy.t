@@ -5,20 +5,10 @@ use strict;
 use warnings;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
-use Sip qw(request response field messages uas heard wait_heard sipp sipp_server);
+use Sip qw(usual request response field messages uas heard wait_heard sipp sipp_server);
 use Steelyard;
 use Way qw(dial say hear hear_all line_of);
 
-sub usual {
-	my $name = shift;
-	return sub {
-		my $message = shift;
-		return '' if $message =~ /^(?:ACK|SIP)/;
-		my $record = join '', $message =~ /^(Record-Route:.*\r\n)/mig;
-		return response($message, 180, 'Ringing', $record) if $message =~ /ring\@/ && $message =~ /^INVITE/;
-		return response($message, 200, 'OK', "Server: $name\r\n${record}Contact: <sip:b\@192.0.2.9>\r\n");
-	};
-}
 my @name = qw(s1 s2);
 my %uas = map { my $n = $_; $n => uas($n, usual($n)) } @name;
 # Servers that do not want more, and one that says so beside its answer.

@@ -9,7 +9,6 @@
 #include "way/attach.h"
 #include "way/flow.h"
 #include "way/hop.h"
-#include "way/trunk.h"
 #include "way/way.h"
 
 static int
@@ -103,7 +102,7 @@ worker_stop(struct child *child, bool graceful, uint64_t grace_ms)
 		return;
 	}
 	accept_stop(way);
-	attach_each(way, trunk_look_at, NULL);
+	attach_look_again(way);
 	if (!graceful) {
 		attach_each(way, worker_end, NULL);
 		flow_each(way, worker_end_flow, NULL);

@@ -327,9 +327,8 @@ attach_remove(struct service_run *run, uint64_t now_ms)
 	          now_ms);
 }
 
-/* Those between two exchanges belong to the new configuration now, or are not wanted any more. */
 static void
-attach_look_again(struct conn *conn, void *context)
+attach_rouse(struct conn *conn, void *context)
 {
 	(void)context;
 	if (conn->talk && conn->step == STEP_CLASSIFY)
@@ -337,11 +336,17 @@ attach_look_again(struct conn *conn, void *context)
 }
 
 void
+attach_look_again(struct way *way)
+{
+	attach_each(way, attach_rouse, NULL);
+}
+
+void
 attach_switched(struct way *way)
 {
 	struct generation *current = way->child->current;
 
-	attach_each(way, attach_look_again, NULL);
+	attach_look_again(way);
 	way->most = current->config->global.worker_connections;
 	way->most_handshakes = current->config->global.worker_handshakes;
 	list_each(link, &way->child->generations) {

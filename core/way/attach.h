@@ -17,6 +17,8 @@ void detach(struct generation *generation);
 void attach_switched(struct way *way);
 /* The board's words for a seat or server changed; down: a seat is not usable any more. */
 void attach_changed(struct way *way, uint32_t cell, bool down);
+/* Connections between two exchanges look whether they are still wanted, and of which configuration. */
+void attach_look_again(struct way *way);
 /* Calls for each open connection, of all generations. The connection may end meanwhile. */
 void attach_each(struct way *way, void (*each)(struct conn *conn, void *context), void *context);
 

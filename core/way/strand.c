@@ -243,6 +243,8 @@ strand_join(struct conn *parent, struct conn *conn)
 	strand->conn = conn;
 	conn->server.strand = strand;
 	conn->server.of_server = true;
+	/* What TCP needs set, this does not. */
+	conn->settled = conn->server.prompt = true;
 	return REASON_NONE;
 }
 

@@ -16,16 +16,6 @@ trunk_wanted(const struct conn *conn)
 	       !conn->server.datagram && !way->child->stopping && way->conns < way->most;
 }
 
-static bool
-trunk_join(struct conn *trunk, struct conn *conn)
-{
-	if (strand_join(trunk, conn) != REASON_NONE)
-		return false;
-	/* What TCP needs set, this does not. */
-	conn->settled = conn->server.prompt = true;
-	return true;
-}
-
 void
 trunk_make(struct conn *conn)
 {
@@ -52,7 +42,7 @@ trunk_make(struct conn *conn)
 	trunk->client.of_server = false;
 	trunk->client.ready |= EV_READ;
 	socket_keepalive(trunk->client.io.fd);
-	must(trunk_join(trunk, conn));
+	must(strand_join(trunk, conn) == REASON_NONE);
 	way_rouse(trunk);
 }
 
@@ -68,7 +58,7 @@ trunk_take(struct conn *conn)
 		if (trunk->step != STEP_CLASSIFY || trunk->client.eof ||
 		    memcmp(&trunk->client_addr, &conn->server_addr, sizeof(trunk->client_addr)) != 0)
 			continue;
-		if (!trunk_join(trunk, conn))
+		if (strand_join(trunk, conn) != REASON_NONE)
 			continue;
 		talk_reuse(conn);
 		return true;
@@ -94,12 +84,4 @@ trunk_look(struct seat_run *seat)
 {
 	list_each(link, &seat->trunks)
 		way_rouse(container_of(link, struct conn, of_seat));
-}
-
-void
-trunk_look_at(struct conn *conn, void *context)
-{
-	(void)context;
-	if (conn->trunk)
-		way_rouse(conn);
 }

@@ -26,7 +26,5 @@ bool trunk_take(struct conn *conn);
 bool trunk_is_over(const struct conn *conn);
 /* Those of a seat look whether they are still wanted. */
 void trunk_look(struct seat_run *seat);
-/* The same for any connection. */
-void trunk_look_at(struct conn *conn, void *context);
 
 #endif

@@ -14,7 +14,7 @@ use Socket qw(SOCK_DGRAM);
 use Steelyard;
 use Way qw(hear);
 
-our @EXPORT_OK = qw(request response field messages registrar uas heard wait_heard lab kamailio sipp sipp_server free_port);
+our @EXPORT_OK = qw(usual request response field messages registrar uas heard wait_heard lab kamailio sipp sipp_server free_port);
 
 my $turn = 0;
 
@@ -44,6 +44,18 @@ sub response {
 	return "SIP/2.0 $status " . ($phrase // 'X') . "\r\n" . join('', @via) . 'From: ' . field($request, 'From')
 		. "\r\nTo: $to\r\nCall-ID: " . field($request, 'Call-ID') . "\r\nCSeq: " . field($request, 'CSeq')
 		. "\r\n" . ($more // '') . "Content-Length: 0\r\n\r\n";
+}
+
+# What a server answers that takes what it is asked: `ring` rings first. It says who it is, and what Record-Route was.
+sub usual {
+	my $name = shift;
+	return sub {
+		my $message = shift;
+		return '' if $message =~ /^(?:ACK|SIP)/;
+		my $record = join '', $message =~ /^(Record-Route:.*\r\n)/mig;
+		return response($message, 180, 'Ringing', $record) if $message =~ /ring\@/ && $message =~ /^INVITE/;
+		return response($message, 200, 'OK', "Server: $name\r\n${record}Contact: <sip:b\@192.0.2.9>\r\n");
+	};
 }
 
 # Takes the whole messages (and pings) out of a buffer.
