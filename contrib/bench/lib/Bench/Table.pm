@@ -18,6 +18,19 @@ sub median {
 	return @sorted % 2 ? $sorted[$#sorted / 2] : ($sorted[@sorted / 2 - 1] + $sorted[@sorted / 2]) / 2;
 }
 
+# Between which two of the figures their true median lies, with a confidence of 95 percent, whatever their
+# distribution is (the sign test turned round): with up to eight figures the extremes.
+sub median_within {
+	my @sorted = sort { $a <=> $b } @_;
+	my ($outside, $term, $cut) = (0, 2 * 0.5 ** @sorted, 0);
+	while ($cut < $#sorted / 2 && ($outside += $term) <= 0.05) {
+		$term *= (@sorted - $cut) / ($cut + 1);
+		$cut++;
+	}
+	my $at = max($cut - 1, 0);
+	return @sorted[$at, $#sorted - $at];
+}
+
 # Half of the distance of the extremes, in percent of the median.
 sub spread {
 	my $median = median(@_);
@@ -54,7 +67,7 @@ sub summary {
 }
 
 # Steelyard's figure against the best peer's, round by round (cells of one round ran one after the other,
-# so what the machine did meanwhile hits both): { peer, ratio, low, high, better }.
+# so what the machine did meanwhile hits both): { peer, ratio, low, high, word }.
 sub compare {
 	my ($column, $own, %peer) = @_;
 	my ($key, $better) = ($column->[0], $column->[2]);
@@ -69,12 +82,12 @@ sub compare {
 	my @ratios = $OVER_ROUNDS{$key} ? $own->{median}{$key} / $peer{$best}{median}{$key}
 		: map { $own->{cells}[$_]{$key} / $peer{$best}{cells}[$_]{$key} }
 		grep { $peer{$best}{cells}[$_]{$key} } 0 .. $#{ $own->{cells} };
-	my ($low, $high) = (min(@ratios), max(@ratios));
+	my ($low, $high) = median_within(@ratios);
 	return { peer => $best, ratio => median(@ratios), low => $low, high => $high,
 		word => verdict($low, $high, 1, $better eq 'low' ? qw(ahead behind) : qw(behind ahead)) };
 }
 
-# Whether all rounds were below that limit, or above it; else they do not decide.
+# Whether the ratio is below that limit, or above it; else the rounds do not decide.
 sub verdict {
 	my ($low, $high, $limit, $below, $above) = @_;
 	return $high < $limit ? $below : $low > $limit ? $above : 'undecided';
