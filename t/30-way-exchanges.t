@@ -49,7 +49,7 @@ my $tls = Steelyard->server('tls', each => sub {
 	my $conn = IO::Socket::SSL->start_SSL($sock, SSL_server => 1, SSL_cert_file => "$dir/web.crt", SSL_key_file => "$dir/web.key");
 	serve($conn, $conn->peerport) if $conn;
 });
-my $nobody = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1')->sockport;
+my $nobody = Steelyard::free_port();
 my $conf = <<CONF;
 workers 1;
 pool one { server only 127.0.0.1:@{[ $s1->port ]}; }

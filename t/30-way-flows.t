@@ -39,7 +39,7 @@ package Mirror {
 
 my $t1 = Steelyard->server('t1');
 my $u1 = Mirror->new('u1', $t1->port);
-my $dead = IO::Socket::IP->new(LocalHost => '127.0.0.1', LocalPort => 0, Type => SOCK_DGRAM)->sockport;
+my $dead = Steelyard::free_port('udp');
 my $common = 'monitor off; scheduler round-robin; connect-timeout 1500ms;';
 my $conf = <<CONF;
 workers 4;

@@ -13,7 +13,7 @@ use Time::HiRes qw(time);
 use Way qw(dial say hear hear_all ending half_close cut exchange line_of lines_since mark);
 
 # A port where nobody listens, and one that never answers: its queue is full.
-my $nobody = do { my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1'); $l->sockport };
+my $nobody = Steelyard::free_port();
 my $deaf = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1') or die;
 my @fill;
 for (1 .. 4) {

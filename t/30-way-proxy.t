@@ -22,7 +22,7 @@ my $raw = Steelyard->server('raw', on => sub {
 	say($sock, unpack('H*', $got) . "\n");
 	POSIX::_exit(0);
 });
-my $nobody = do { my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1'); $l->sockport };
+my $nobody = Steelyard::free_port();
 my $sy = Steelyard->start(<<CONF);
 pool two { server s1 127.0.0.1:@{[ $s1->port ]}; server s2 127.0.0.1:@{[ $s2->port ]}; }
 pool raw { server dead 127.0.0.1:$nobody weight=65535; server raw 127.0.0.1:@{[ $raw->port ]} weight=1; }

@@ -10,8 +10,7 @@ use Time::HiRes qw(time);
 use Way qw(dial say hear hear_all ending half_close exchange line_of mark);
 
 my ($s1, $s2) = map { Steelyard->server($_) } qw(s1 s2);
-my $free = sub { my $l = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1'); $l->sockport };
-my ($a, $b, $c) = map { $free->() } 1 .. 3;
+my ($a, $b, $c) = map { Steelyard::free_port() } 1 .. 3;
 my $one = "pool p { server s1 127.0.0.1:@{[ $s1->port ]}; }\n";
 my $two = "pool p { server s2 127.0.0.1:@{[ $s2->port ]}; }\n";
 my $stay = "virtual-service stay { listen 127.0.0.1:$a; pool p; monitor off; }\n";

@@ -10,7 +10,8 @@ use Certificates;
 use IO::Select;
 use IO::Socket::SSL;
 use Steelyard;
-use Way qw(dial say cut half_close exchange mark lines_since);
+use Time::HiRes qw(sleep);
+use Way qw(dial say hear cut half_close exchange mark lines_since);
 
 my $certs = Certificates->new;
 $certs->authority('ca');
@@ -23,9 +24,10 @@ pool p { server s1 127.0.0.1:@{[ $s1->port ]}; }
 virtual-service plain { listen 127.0.0.1:0; pool p; monitor off; }
 virtual-service first { listen 127.0.0.1:0; pool p; monitor off; deny 127.0.0.0/8; }
 virtual-service last { listen 127.0.0.1:0; pool p; monitor off; deny 127.0.0.0/8; }
+virtual-service idle { listen 127.0.0.1:0; pool p; monitor off; idle-timeout 1s; }
 virtual-service web { listen 127.0.0.1:0 { tls { certificate $dir/web.crt; key $dir/web.key; } } pool p; monitor off; }
 CONF
-my %port = map { $_ => $sy->port($_) } qw(plain first last web);
+my %port = map { $_ => $sy->port($_) } qw(plain first last idle web);
 my $worker = $sy->pid_of('worker');
 my $N = 20;
 
@@ -71,6 +73,17 @@ for (1 .. 5) {
 	$quick++ if IO::Select->new($client)->can_read(1);
 }
 cmp_ok($quick, '>', 0, 'tickets come before the client has said anything');
+
+# Who spoke while the worker stood still was not silent for that long.
+my $sock = dial($port{idle});
+say($sock, "one\n");
+is(hear($sock, qr/\n/), "s1: one\n", 'a connection that may be silent for a second');
+kill 'STOP', $worker;
+Steelyard::wait_for('the worker to stand still', \&stands_still);
+say($sock, "two\n");
+sleep 1.3;
+kill 'CONT', $worker;
+is(hear($sock, qr/\n/), "s1: two\n", 'is heard before it is found to be too old');
 
 is($sy->stop, 0, 'it ends well');
 done_testing;

@@ -7,13 +7,13 @@ use IO::Socket::INET;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Phone;
-use Sip qw(response field kamailio registrar uas heard wait_heard free_port);
+use Sip qw(response field kamailio registrar uas heard wait_heard);
 use Steelyard;
 use Way qw(dial say hear);
 
 my ($kamailio, $kam) = kamailio(proxy => 1);
 # TCP and UDP at the same port, so that a server reaches by TCP what a client calls by UDP.
-my $both = free_port('both');
+my $both = Steelyard::free_port('both');
 my $reg = registrar('r1', answer => sub {
 	my $request = shift;
 	return response($request, 200, 'OK', $request =~ /^(Path:.*\r\n)/m ? "X-$1" : '');

@@ -10,7 +10,7 @@ use IO::Select;
 use IO::Socket::IP;
 use IO::Socket::SSL;
 use Sip qw(request response field messages sipp_server);
-use Socket qw(SOCK_DGRAM SOCK_STREAM);
+use Socket ();
 use Steelyard;
 
 my %ip = (4 => '127.0.0.1', 6 => '::1');
@@ -91,18 +91,13 @@ package Peer {
 
 my @transport = qw(UDP TCP TLS);
 my %server = map { my $t = $_; map { ("$t$_" => Peer->new($t, $_)) } 4, 6 } @transport;
-# One service for each transport and family of servers, with listeners of both families at one port; servers are
-# told the one of their own.
+# One service for each transport and family of servers, with listeners of both families at one port (below those that
+# the system gives to whoever connects); servers are told the one of their own.
 my %port;
 my %used;
 for my $t (@transport) {
 	for my $family (4, 6) {
-		$port{"$t$family"} = Steelyard::wait_for('a port', sub {
-			my @how = $t eq 'UDP' ? (Type => SOCK_DGRAM) : (Type => SOCK_STREAM, Listen => 1);
-			my $four = IO::Socket::IP->new(LocalHost => '127.0.0.1', @how) or return 0;
-			my $six = IO::Socket::IP->new(LocalHost => '::1', LocalPort => $four->sockport, @how) or return 0;
-			return $used{ $four->sockport }++ ? 0 : $four->sockport;
-		});
+		do { $port{"$t$family"} = Steelyard::free_port($t eq 'UDP' ? 'udp' : 'tcp', '127.0.0.1', '::1') } while $used{ $port{"$t$family"} }++;
 	}
 }
 my $conf = '';

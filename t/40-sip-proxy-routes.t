@@ -50,7 +50,7 @@ sub service {
 	return "virtual-service $name { listen " . ($listen // '127.0.0.1:0') . "; protocol sip { mode proxy; " . ($more // '')
 		. " } pool $pool; scheduler round-robin; monitor off; }\n";
 }
-my $both = Sip::free_port('both');
+my $both = Steelyard::free_port('both');
 my $sy = Steelyard->start(pool('two', qw(s1 s2)) . pool('spiral', 'spiral') . pool('loop', 'loop')
 	. "pool udp { transport udp; server u 127.0.0.1:" . $udp->sockport . "; }\n"
 	. service('two', 'two', "key $dir/one;") . service('spiral', 'spiral') . service('loop', 'loop')

@@ -9,7 +9,7 @@ use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Certificates;
 use IO::Socket::SSL;
-use Sip qw(request response field messages kamailio sipp sipp_server free_port);
+use Sip qw(request response field messages kamailio sipp sipp_server);
 use Steelyard;
 use Way qw(dial say hear);
 
@@ -48,7 +48,7 @@ my $elsewhere = Steelyard->server('elsewhere', each => sub {
 
 my ($uas1, $uas2) = map { sipp_server('u1', scenario => Sip::callee()) } 1 .. 2;
 my $uas_tcp = sipp_server('t1', scenario => Sip::callee());
-my $both = free_port('both');
+my $both = Steelyard::free_port('both');
 my $sy = Steelyard->start(<<"CONF");
 pool own { server o 127.0.0.1:$at; }
 pool elsewhere { server e 127.0.0.1:@{[ $elsewhere->port ]}; }

@@ -7,7 +7,7 @@ use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Certificates;
 use IO::Socket::SSL;
-use Sip qw(request response field registrar kamailio sipp sipp_server free_port);
+use Sip qw(request response field registrar kamailio sipp sipp_server);
 use Steelyard;
 use Way qw(dial say hear hear_all ending half_close line_of);
 

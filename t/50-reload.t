@@ -140,7 +140,7 @@ subtest 'an address that somebody else has' => sub {
 };
 
 subtest 'an address moves to another service' => sub {
-	my ($ok, $text) = $sy->reload($base . service('a', '127.0.0.1:' . (my $p = free_port())));
+	my ($ok, $text) = $sy->reload($base . service('a', '127.0.0.1:' . (my $p = Steelyard::free_port())));
 	ok($ok, 'service a') or diag $text;
 	my $conn = client($p);
 	ok(works($conn), 'has a client');
@@ -154,10 +154,6 @@ subtest 'an address moves to another service' => sub {
 };
 
 sub slurp { open my $in, '<', $_[0] or return ''; local $/; return <$in> // '' }
-sub free_port {
-	my $sock = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1) or die;
-	return $sock->sockport;
-}
 
 subtest 'more workers, and fewer' => sub {
 	my @conns = map { client() } 1 .. 16;

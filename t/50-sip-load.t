@@ -139,5 +139,6 @@ is(sum(@{ $heard{'c-tcp'} }[1 .. 3]), $calls{'c-tcp'}, 'those for mode connectio
 is($heard{'c-tcp'}[1], $drained{'c-tcp'}, 'and their drained one');
 my $f = figures();
 is_deeply([ map { "$_ $f->{$_}{refused} $f->{$_}{unanswered}" } @service ], [ map { "$_ 0 0" } @service ], 'nothing was refused, no transaction is lost');
+is(scalar(() = $sy->log_text =~ /no ACK came/g), 0, 'a call that has its ACK does not end for want of one');
 is($_->stop, 0, 'it ends well') for $front, $sy;
 done_testing;

@@ -330,6 +330,44 @@ test_many(void)
 	free(many);
 }
 
+static void
+heard(struct ev_loop *l, struct ev_io *io, int events)
+{
+	(void)events;
+	strcat(order, "r");
+	ev_io_stop(l, io);
+}
+
+static void
+put_off(void *word)
+{
+	strcat(order, word);
+}
+
+/* The process was kept from running: what was said meanwhile is ready, and a timeout is due. */
+static void
+test_late(void)
+{
+	struct waiter late = { .name = 't' };
+	char word[] = "p";
+	struct ev_io io;
+	int fds[2];
+
+	must(pipe(fds) == 0 && write(fds[1], "x", 1) == 1);
+	timer_init(&late.entry);
+	ev_io_init(&io, heard, fds[0], EV_READ);
+	ev_io_start(loop, &io);
+	timeq_set_first(set, put_off, word);
+	timeq_arm(timeq_get(set, 5, note), &late.entry, clock_ms());
+	usleep(20000);
+	order[0] = '\0';
+	run();
+	is_str(order, "rpt", "what is ready is heard, what was put off is done, and then it is late");
+	timeq_set_first(set, NULL, NULL);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 int
 main(void)
 {
@@ -346,6 +384,7 @@ main(void)
 	test_meddling();
 	test_stale();
 	test_many();
+	test_late();
 	test_far();
 	ev_ref(loop);
 	ev_check_stop(loop, &check);

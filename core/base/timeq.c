@@ -7,6 +7,8 @@
 
 /* The timer never sleeps longer; "for ever" needs no care then. */
 #define TIMEQ_FAR UINT64_C(86400000)
+/* Later than that: the process was kept from running, or stopped, and did not hear what came meanwhile. */
+#define TIMEQ_LATE UINT64_C(50)
 
 struct timeq {
 	struct link entries;    /* by due_ms */
@@ -23,6 +25,9 @@ struct timeq_set {
 	struct timeq **end;
 	uint64_t wake_ms;       /* when the timer will fire; UINT64_MAX: it is stopped */
 	bool firing;
+	bool listened;          /* was late, and has let the loop look for what is ready since */
+	void (*first)(void *);
+	void *context;
 };
 
 /* timer_stop() does not know the set, so the timer may fire for an entry that is gone; then it is
@@ -78,7 +83,17 @@ timeq_on_timer(struct ev_loop *loop, struct ev_timer *timer, int events)
 	struct timeq_set *set = container_of(timer, struct timeq_set, timer);
 	uint64_t now_ms = clock_ms(), next = UINT64_MAX;
 
-	(void)loop, (void)events;
+	(void)events;
+	if (now_ms > set->wake_ms + TIMEQ_LATE && !set->listened) {
+		set->listened = true;
+		ev_timer_set(timer, 0., 0.);
+		ev_timer_start(loop, timer);
+		return;
+	}
+	set->listened = false;
+	if (set->first)
+		set->first(set->context);
+	now_ms = clock_ms();
 	set->wake_ms = UINT64_MAX;
 	set->firing = true;
 	for (struct timeq *queue = set->queues; queue; queue = queue->next)
@@ -104,7 +119,15 @@ timeq_set_new(struct ev_loop *loop)
 	set->end = &set->queues;
 	set->wake_ms = UINT64_MAX;
 	ev_timer_init(&set->timer, timeq_on_timer, 0., 0.);
+	ev_set_priority(&set->timer, EV_MINPRI);
 	return set;
+}
+
+void
+timeq_set_first(struct timeq_set *set, void (*first)(void *), void *context)
+{
+	set->first = first;
+	set->context = context;
 }
 
 void

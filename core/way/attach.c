@@ -60,6 +60,12 @@ attach_turn_ends(struct ev_loop *loop, struct ev_prepare *turn, int events)
 	log_flush();
 }
 
+static void
+attach_before_timeouts(void *way)
+{
+	way_turn(way);
+}
+
 struct way *
 way_new(struct child *child)
 {
@@ -88,6 +94,7 @@ way_new(struct child *child)
 	log_gather();
 	ev_prepare_init(&way->turn, attach_turn_ends);
 	ev_prepare_start(way->loop, &way->turn);
+	timeq_set_first(child->timeouts, attach_before_timeouts, way);
 	ev_unref(way->loop);
 	return way;
 }

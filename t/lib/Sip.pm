@@ -14,7 +14,7 @@ use Socket qw(SOCK_DGRAM);
 use Steelyard;
 use Way qw(hear);
 
-our @EXPORT_OK = qw(usual request response field messages registrar uas heard wait_heard lab kamailio sipp sipp_server free_port);
+our @EXPORT_OK = qw(usual request response field messages registrar uas heard wait_heard lab kamailio sipp sipp_server);
 
 my $turn = 0;
 
@@ -146,21 +146,6 @@ sub lab {
 }
 sub lab_server { return Steelyard::build_dir() . '/contrib/lab/lab-server' }
 
-# A port that was free a moment ago, for programs that want to be given one: of tcp, udp, or both.
-sub free_port {
-	my $proto = shift || 'tcp';
-	# Below those that the system gives to whoever connects.
-	for (1 .. ($proto eq 'both' ? 100 : 0)) {
-		my $port = 10000 + int rand 20000;
-		return $port if 2 == grep { IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => $port, Proto => $_,
-			$_ eq 'tcp' ? (Listen => 1) : ()) } qw(tcp udp);
-	}
-	croak 'no port' if $proto eq 'both';
-	my $sock = IO::Socket::IP->new(LocalHost => shift // '127.0.0.1', LocalPort => 0, Proto => $proto,
-		$proto eq 'tcp' ? (Listen => 1) : ()) or croak "no port: $@";
-	return $sock->sockport;
-}
-
 # Runs a program with its output in a file; ends it at the end of the test.
 sub run {
 	my ($log, @cmd) = @_;
@@ -184,7 +169,7 @@ sub kamailio {
 	my (%opt) = @_;
 	my $host = $opt{host} // '127.0.0.1';
 	my $dir = tempdir('kamailio-XXXXXX', TMPDIR => 1, CLEANUP => 1);
-	my %port = $opt{port} ? %{ $opt{port} } : (tcp => free_port('tcp'), udp => free_port('udp'), tls => free_port('tcp'));
+	my %port = $opt{port} ? %{ $opt{port} } : (tcp => Steelyard::free_port('tcp'), udp => Steelyard::free_port('udp'), tls => Steelyard::free_port('tcp'));
 	my $tls = $opt{certs} ? <<"TLS" : '';
 loadmodule "tls.so"
 modparam("tls", "private_key", "$opt{certs}/server.key")
@@ -307,7 +292,7 @@ sub sipp_command {
 	}
 	# Left to themselves, two that begin at once may want the same one.
 	my ($transport) = join(' ', @$args) =~ /-t (\w)/;
-	my @port = grep({ $_ eq '-p' } @$args) ? () : ('-p', free_port(($transport // 'u') eq 'u' ? 'udp' : 'tcp', $host));
+	my @port = grep({ $_ eq '-p' } @$args) ? () : ('-p', Steelyard::free_port(($transport // 'u') eq 'u' ? 'udp' : 'tcp', $host));
 	return ($dir, 'sh', '-c', 'cd "$0" && exec sipp "$@"', $dir, @scenario, @$args, @port, '-nostdin', '-i', $host,
 		'-au', 'secret', '-ap', 'password', grep({ $_ eq '-m' } @$args) ? ('-recv_timeout', 30000) : (),
 		'-trace_stat', '-stf', 'stat.csv', '-fd', '1', '-trace_err', '-error_file', 'errors');
@@ -420,7 +405,7 @@ XML
 sub sipp_server {
 	my ($transport, %opt) = @_;
 	my $host = $opt{host} // '127.0.0.1';
-	my $port = free_port($transport =~ /^u/ ? 'udp' : 'tcp', $host);
+	my $port = Steelyard::free_port($transport =~ /^u/ ? 'udp' : 'tcp', $host);
 	my $run = sipp_start([ $opt{scenario} ? () : ('-sn', 'uas'), '-t', $transport, '-p', $port ], %opt);
 	$run->{port} = $port;
 	Steelyard::wait_for('SIPp', sub {

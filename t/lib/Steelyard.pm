@@ -16,6 +16,7 @@ use warnings;
 use Carp qw(croak);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
+use IO::Socket::IP;
 use IO::Socket::UNIX;
 use JSON::PP ();
 use POSIX qw(WNOHANG);
@@ -42,6 +43,20 @@ sub steelyardctl { build_dir() . '/steelyardctl' }
 sub modules      { build_dir() . '/t/modules' }
 
 # Waits until the code gives true; returns its value. Dies with the words otherwise.
+# A port where nobody listens, of tcp, udp, or both: for programs that want to be given one, and for servers that are not
+# there. Below those that the system gives to whoever connects or asks for any, so it stays free.
+sub free_port {
+	my $proto = shift || 'tcp';
+	my @hosts = @_ ? @_ : '127.0.0.1';
+	for (1 .. 100) {
+		my $port = 10000 + int rand 20000;
+		my @bound = map { my $host = $_; map { IO::Socket::IP->new(LocalHost => $host, LocalPort => $port, Proto => $_,
+			$_ eq 'tcp' ? (Listen => 1) : ()) // () } $proto eq 'both' ? qw(tcp udp) : $proto } @hosts;
+		return $port if @bound == @hosts * ($proto eq 'both' ? 2 : 1);
+	}
+	croak 'no port is free';
+}
+
 sub wait_for {
 	my ($what, $code, $limit) = @_;
 	my $end = time + ($limit || $LIMIT);

@@ -123,6 +123,7 @@ struct transaction {
 	bool moves;               /* to another server */
 	bool said;                /* the client has heard a part of the answer */
 	bool acked;               /* the failure in hand has its ACK */
+	bool confirmed;           /* the client's ACK of a success has come */
 	bool cancelled, cancel_due, cancel_said;
 };
 

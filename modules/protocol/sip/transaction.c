@@ -216,6 +216,7 @@ transaction_ack(struct sy_session *session, struct transaction *t, struct sy_spa
 	routing_read(message, &self, &ack.routing);
 	sy_count(session, t->to_flow ? COUNT_SERVER_OTHER : COUNT_ACK, 1);
 	/* Over UDP it may be lost: then the server says its answer again, and the client this. */
+	t->confirmed = true;
 	if (session->server_datagram)
 		t->due_ms = session->now_ms + TIMER_ACKED_MS;
 	else
@@ -341,7 +342,8 @@ transaction_client(struct sy_session *session, struct transaction *t, struct sy_
 	if (in.len)
 		return transaction_drop(in.len);
 	if (!eof && session->now_ms >= t->due_ms)
-		return (struct sy_verdict){ .what = SY_CLOSE, .reason = "no ACK came within 32 s" };
+		return (struct sy_verdict){ .what = SY_CLOSE,
+			.reason = t->confirmed ? "the ACK has come, and the transaction is over" : "no ACK came within 32 s" };
 	return (struct sy_verdict){ .what = SY_NEED, .look_ms = eof ? 0 : t->due_ms - session->now_ms };
 }
 
