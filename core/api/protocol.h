@@ -101,7 +101,9 @@ struct sy_verdict {
 	uint64_t look_ms;         /* NEED, instead of deadline_ms: ask again after so long, whether anything
 	                           * has come or not; with an exchange of OPEN: ask for the client */
 	struct sy_span bytes;     /* EMIT, CLOSE, LEARN: borrowed from the session's memory, or from `in` */
-	const char *reason;       /* CLOSE: words for the operator, a constant string */
+	const char *reason;       /* words for the operator, a constant string. CLOSE: why; EMIT to SY_CLIENT
+	                           * without an exchange: the bytes are the whole answer to what session.asked
+	                           * is about, and why no server was asked; NULL: they are no answer */
 	bool spent;               /* END */
 	uint32_t relieve_ms;      /* as sy_packet_verdict.relieve_ms, with any of them */
 };
