@@ -177,8 +177,8 @@ struct sy_session {
 	/* In data() for an exchange of OPEN or from outside, by the core: */
 	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
 	bool broken;              /* eof of an exchange of OPEN: in the middle of something, with a reset */
-	uint32_t at;              /* the same number for each exchange of OPEN that this server has; 0: nobody
-	                           * knows it */
+	uint32_t at;              /* the same number for each exchange of OPEN that this server has, and for each
+	                           * from outside that it has begun; 0: nobody knows it */
 	/* By the module: */
 	bool once;                /* before ROUTE: the exchange must not be said to two servers, or twice */
 	bool busy;                /* something is under way that a gentle drain waits for */

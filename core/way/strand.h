@@ -39,6 +39,7 @@ struct strand {
 	size_t up_len, down_len;
 	size_t seen;              /* how much the module was shown when it said NEED */
 	uint32_t exchange;
+	uint32_t from;            /* of one from outside: sy_session.at */
 	bool outside;             /* it is conn's server, and not its client */
 	bool finished;            /* the parent has said all */
 	bool ended;               /* conn has said all */

@@ -42,6 +42,7 @@ struct call {
 	uint64_t again_ms;        /* when the answer is said again; 0: only when the request comes again */
 	uint32_t pause_ms;
 	uint32_t exchange;
+	uint32_t at;              /* of one from outside: sy_session.at of the server that asks */
 	uint16_t status;          /* of the final answer; 0: none yet */
 	bool invite;
 	bool outside;             /* a request to the client, of another session */

@@ -43,7 +43,8 @@ static const struct sy_row sip_rows[] = {
 	       .doc = "What schedulers count that go by the load of servers: connections, which in mode proxy "
 	              "are requests with all that belongs to them; or, in modes connection and proxy, requests "
 	              "without final answer (transactions), users that are registered (registrations) or "
-	              "calls that clients have set up (dialogs)."),
+	              "calls (dialogs). In mode proxy one that a server has set up counts if it came over "
+	              "a connection of ours, or from an address that no other server has."),
 	SY_ROW(struct sip_conf, retry_after_s, "retry-after", .max = 86400, .preset = "30",
 	       .doc = "Seconds in Retry-After of our own 503 answers; 0: the field is left out."),
 	SY_ROW(struct sip_conf, keep_dialogs, "keep-dialogs", .preset = "off",
