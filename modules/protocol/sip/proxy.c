@@ -136,14 +136,24 @@ proxy_open(struct sy_session *session, struct call *call, enum proxy_step step)
 	return (struct sy_verdict){ .what = SY_OPEN, .exchange = call->exchange };
 }
 
+static bool
+proxy_is_full(const struct sy_session *session)
+{
+	const struct sip_session *state = session->state;
+	const struct sip_conf *conf = session->conf;
+
+	return state->proxy->calls.open >= conf->open_requests;
+}
+
 static struct sy_verdict
 proxy_begin(struct sy_session *session, const struct sip_message *message, size_t whole, uint64_t key)
 {
+	const struct sip_conf *conf = session->conf;
 	struct sip_session *state = session->state;
 	struct proxy *proxy = state->proxy;
 	struct call *call;
-	bool full = proxy->calls.open >= PROXY_OPEN ||
-	            (proxy->calls.n >= PROXY_KEPT && !calls_spare(&proxy->calls));
+	bool full = proxy_is_full(session) ||
+	            (proxy->calls.n >= conf->open_requests + PROXY_KEPT && !calls_spare(&proxy->calls));
 
 	call = full ? NULL : calls_add(&proxy->calls, key);
 	if (!call)
@@ -494,8 +504,8 @@ proxy_outside(struct sy_session *session, uint32_t exchange, struct sy_span byte
 	}
 	proxy_note(session, SY_SERVER, message, session->at);
 	if (!calls_find_exchange(&proxy->calls, exchange) && !sip_method_is(message, "ACK")) {
-		call = proxy->calls.open < PROXY_OPEN
-			? calls_add(&proxy->calls, routing_asked(message, &proxy->key)) : NULL;
+		call = proxy_is_full(session) ? NULL
+		     : calls_add(&proxy->calls, routing_asked(message, &proxy->key));
 		if (!call) {
 			verdict = proxy_reply(session, message, bytes.len, 503);
 			verdict.to = SY_SERVER;

@@ -68,6 +68,10 @@ static const struct sy_row sip_rows[] = {
 	SY_ROW(struct sip_conf, ring_timeout, "ring-timeout", .min = 1000, .max = SY_HOUR, .preset = "200s",
 	       .doc = "How long an INVITE in mode proxy may ring after each provisional answer (RFC 3261 "
 	              "16.6, Timer C: more than three minutes); then its server is told to CANCEL it."),
+	SY_ROW(struct sip_conf, open_requests, "open-requests", .min = 1, .max = 16000, .preset = "1000",
+	       .doc = "Mode proxy: requests without final answer that one client may have, which is a connection, "
+	              "or an address and port over UDP; more are answered with 503. A trunk that carries the "
+	              "calls of many has more of them than a phone."),
 	SY_ROW(struct sip_conf, path, "path", .words = sip_paths, .preset = "on",
 	       .doc = "Mode proxy: whether a REGISTER gets a Path (RFC 3327), by which requests for the "
 	              "client find its connection: on; only if the client is one that says that it "
