@@ -86,6 +86,18 @@ test_keepalive(void)
 	is_uint(play.ends, 5, "all five are over");
 	ok(play.closed, "and the client that wanted no more is let go");
 	end();
+	/* A method is what it is to the letter (RFC 9110 9.1): what follows would be another one's answer. */
+	begin("forward off;");
+	client("head /d HTTP/1.1\r\nHost: a" END);
+	server("HTTP/1.1 405 No\r\nContent-Length: 3" END);
+	is_uint(play.ends, 0, "head is not HEAD: its answer has a body");
+	server("abc");
+	is_uint(play.ends, 1, "and is over with that");
+	play_forget(&play);
+	client("GET /e HTTP/1.1\r\nHost: a" END);
+	server("HTTP/1.1 200 OK\r\nConnection: content-length\r\nContent-Length: 3" END "abc");
+	has_str(to_client(), "\r\nContent-Length: 3" END "abc", "no server can have the length of its answer left out");
+	end();
 }
 
 static void
@@ -408,6 +420,39 @@ test_rules(void)
 	end();
 }
 
+/* What a rule forbids is forbidden however it is written. */
+static void
+test_rules_evaded(void)
+{
+	static const struct { const char *path, *host, *status; } rows[] = {
+		{ "/admin/x", "a", "403" }, { "/admin%2fx", "a", "403" }, { "/admin%5Cx", "a", "403" },
+		{ "/%61dmin%2Fx", "a", "403" }, { "//admin/./x", "a", "403" },
+		{ "/public/..%2fadmin/x", "a", "400" }, { "/admin/x%2f..%2f..%2fpublic", "a", "400" },
+		{ "/x", "in.example.net", "403" }, { "/x", "in.example.net.", "403" }, { "/x", "IN.example.net.:443", "403" },
+	};
+
+	for (unsigned i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char line[100], host[100];
+
+		begin("rule { path /admin/*; deny on; } rule { host in.example.net; deny on; }");
+		snprintf(line, sizeof(line), "GET %s", rows[i].path);
+		snprintf(host, sizeof(host), "Host: %s\r\n", rows[i].host);
+		ask(line, host);
+		ok(strncmp(to_client(), "HTTP/1.1 ", 9) == 0 && strncmp(to_client() + 9, rows[i].status, 3) == 0,
+		   "%s at %s: %s", rows[i].path, rows[i].host, rows[i].status);
+		ok(play.routes == 0, "and no server hears of it");
+		end();
+	}
+	begin("forward off; rule { path /admin/*; deny on; }");
+	ask("GET /a/b%2fc", "Host: a.\r\n");
+	is_str(play.facts, "GET a /a/b%2fc 0", "other paths and names go on");
+	end();
+	begin("forward off;");
+	ask("GET /x/..%2fy", "Host: a.\r\n");
+	is_str(to_server(), "GET /x/..%2fy HTTP/1.1\r\nHost: a." END, "as they were said");
+	end();
+}
+
 static void
 test_mistakes(void)
 {
@@ -447,6 +492,7 @@ main(void)
 	test_mark();
 	test_fail();
 	test_rules();
+	test_rules_evaded();
 	test_mistakes();
 	arena_free(arena);
 	return done_testing();

@@ -121,6 +121,7 @@ undef $held;
 $sy = Steelyard->start("$pools$four", wrap => [$net->in('middle')]);
 is(join(' ', grep { $_ eq 'leftover' } map { $_->{name} } @{ $sy->api('GET', '/v1/preflight')->{findings} }), 'leftover',
 	'a start without manage-routing leaves them, and steelyardctl preflight tells');
+ok(scalar $sy->wait_log(qr/an instance that was killed left routes and rules \(table and mark 21337, /), 'and so does the log');
 $sy->stop;
 $sy = Steelyard->start("$on$pools$four$six", wrap => [$net->in('middle')]);
 is(ours(), '11 11 1: 10.79.2.2 fd79:2::2', 'the next start leaves exactly one of each');

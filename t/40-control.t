@@ -191,6 +191,13 @@ subtest 'refusals are sentences' => sub {
 	my ($text, $code) = $sy->ctl('drian', 's1');
 	is($code, 2, 'an unknown command');
 	like($text, qr/did you mean drain/, 'is guessed');
+	for (['close --client 192.0.2.1 --pool p', qr/close takes no --pool \(closes connections; --service --server --client\)/],
+			['drain s1 --client 192.0.2.1', qr/drain takes no --client/], ['reload --limit 5', qr/reload takes no --limit/],
+			['close --service web --client ' . 'x' x 400, qr/the client is too long: x+\.\.\./]) {
+		($text, $code) = $sy->ctl(split ' ', $_->[0]);
+		is($code, 2, substr($_->[0], 0, 40) . ': nothing is done with what would be left out');
+		like($text, $_->[1], 'and it says so');
+	}
 	($text, $code) = $sy->ctl('drain', 's1x');
 	is($code, 1, 'an unknown server');
 	like($text, qr/did you mean s1/, 'is guessed');

@@ -2,6 +2,7 @@
 # protocol sip: what schedulers that go by the load of servers count: connections, registrations, calls, requests.
 use strict;
 use warnings;
+use IO::Select;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Sip qw(request response field messages uas);
@@ -26,7 +27,8 @@ sub service {
 }
 my $conf = sub { "workers 1;\npool p { $_[0] }\n" . service('plain', 'connection', 'connections')
 	. service('dialogs', 'connection', 'dialogs') . service('users', 'connection', 'registrations') . service('requests', 'proxy', 'transactions')
-	. service('calls', 'proxy', 'dialogs') . service('far-users', 'proxy', 'registrations') };
+	. service('calls', 'proxy', 'dialogs') . service('far-users', 'proxy', 'registrations')
+	. service('trunk', 'proxy; open-requests 1500', 'transactions') };
 my $sy = Steelyard->start($conf->($servers));
 
 sub ask {
@@ -134,6 +136,21 @@ subtest 'registrations, in mode proxy' => sub {
 	Steelyard::wait_for('another worker', sub { my $new = $sy->pid_of('worker', 0); $new && $new != $pid });
 	Steelyard::wait_for('nothing to be left', sub { load('far-users', qw(one two three)) eq '0 0 0' });
 	pass('what a worker had dies with it');
+};
+
+subtest 'a client with many requests, in mode proxy' => sub {
+	my $sock = connection('trunk');
+	my ($heard, $end, %got) = ('', time + $Steelyard::LIMIT);
+	say($sock, join '', map { request('INVITE', user => 'ring', id => "trunk-$_") } 1 .. 1501);
+	while (($got{180} // 0) + ($got{503} // 0) < 1501 && time < $end && IO::Select->new($sock)->can_read($end - time)) {
+		sysread $sock, $heard, 65536, length $heard or last;
+		$got{$1}++ while $heard =~ s{\ASIP/2\.0 (\d+) .*?\r\n\r\n}{}s;
+	}
+	is_deeply([ @got{180, 503} ], [ 1500, 1 ], 'as many as it may have are passed on, and one more is refused');
+	my @servers = qw(one two three);
+	is(eval join('+', map { load('trunk', $_) } @servers), 1500, 'to all servers together');
+	close $sock;
+	Steelyard::wait_for('all to be over', sub { load('trunk', @servers) eq '0 0 0' });
 };
 
 subtest 'what is not known' => sub {

@@ -37,6 +37,7 @@ my $asks = uas('asks', sub {
 	my $more = "X-Connection: " . $sock->peerport . "\r\n${record}Contact: <sip:server\@192.0.2.9>\r\n";
 	my $ok = response($message, 200, 'OK', $more);
 	return $ok . asks('NOTIFY', $name, "notify-$name") if $message =~ /^REGISTER/;
+	return $ok . asks('INVITE', $name, "called-$name") if $id =~ /call-me/;
 	if ($message =~ /^INVITE/) {
 		my $ringing = response($message, 180, 'Ringing', $record) . asks('OPTIONS', $name, "asked-$id");
 		return $id =~ /taken/ ? $ringing . $ok : $ringing;
@@ -282,8 +283,16 @@ subtest 'a server asks over the connection that it is asked by' => sub {
 	my ($at, $there) = map { wait_heard('asks', $_, 'given-up') } qw(INVITE CANCEL);
 	is(($there =~ /branch=(\S+?)[;\r]/)[0], ($at =~ /branch=(\S+?)[;\r]/)[0], 'its CANCEL belongs to its INVITE');
 	wait_heard('asks', 'ACK', 'given-up');
+
+	# A call that the server sets up is a call of this server.
+	$say->('OPTIONS', 'call-me');
+	$gina->answer($gina->wait(qr/^INVITE .*^Call-ID: called-gina\r$/ms), 200, 'OK');
+	Steelyard::wait_for('her answer', sub { grep { m{^SIP/2\.0 200 } } heard('asks', undef, 'called-gina') });
+	is($sy->seat('asks', 'a')->{figures}{dialogs}, 1, 'which is a call of this server');
+	$gina->say($gina->request('BYE', id => 'called-gina', cseq => 7, tag => 's'));
+	like($gina->wait(qr{^SIP/2\.0 .*^CSeq: 7 BYE}ms), qr{^SIP/2\.0 200 }, 'until she hangs up');
 	my $f = figures('asks');
-	is_deeply([ @$f{qw(transactions dialogs)} ], [ 0, 0 ], 'nothing is left open');
+	is_deeply([ @$f{qw(transactions dialogs)}, $sy->seat('asks', 'a')->{figures}{dialogs} ], [ 0, 0, 0 ], 'nothing is left open');
 };
 
 is($sy->stop, 0, 'it ends well');

@@ -58,6 +58,22 @@ like($text, qr/ goes to $mine of p: scheduler/, 'another scheduler, which is not
 is($code, 0, 'a service that is new') or diag $text;
 like($text, qr/max-connections: 0 of 5 open/, 'has no connections yet');
 
+my $limits = $conf =~ s/scheduler least-connections;/scheduler least-connections; max-connections-per-source 2; max-rate-per-source 5; max-rate 9;/r;
+($text) = candidate($limits, 'web', '--client', '127.0.0.1');
+like($text, qr/max-connections-per-source: this address has 1 of 2 open/, 'what a client has open counts for a limit that is new');
+like($text, qr/max-rate-per-source: this address came 0 times in the last second, 5 are allowed/, 'how fast it came does not');
+like($text, qr/max-rate: 0 came in the last second, 9 are allowed/, 'nor how many came');
+($text) = candidate($limits =~ s/source 2/source 1/r, 'web', '--client', '127.0.0.1');
+like($text, qr/^127\.0\.0\.1 is refused by web: /m, 'who has too many is refused');
+$sy->ctl('enable', $other);
+$server{$other}->kill;
+$sy->wait_down('web', $other);
+$server{$other}->again;
+$sy->wait_up('web', $other);
+($text) = candidate($conf =~ s/pool p \{/pool p { slow-start 1h;/r, 'web', '--client', '192.0.2.7');
+like($text, qr/\b$other\s+up\s.*slow start/, 'who came up lately is in slow start') or diag $text;
+unlike($text, qr/\b$mine\s+up\s.*slow start/, 'and no other');
+
 ($text, $code) = candidate($conf, 'wbe', '--client', '192.0.2.7');
 is($code, 1, 'a service that is not there');
 like($text, qr/there is no virtual-service wbe in this configuration/, 'in words');

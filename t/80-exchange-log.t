@@ -30,6 +30,7 @@ pool w { server web 127.0.0.1:@{[ $web->port ]}; }
 pool e { server echo 127.0.0.1:@{[ $echo->port ]}; }
 pool gone { server gone 127.0.0.1:1; }
 virtual-service web { listen 127.0.0.1:0; protocol http; pool w; monitor off; }
+virtual-service own { listen 127.0.0.1:0; protocol http { rule { path /deny; deny on; } rule { path /go; redirect https://%host/; } } pool w; monitor off; }
 virtual-service tcp { listen 127.0.0.1:0; pool e; monitor off; }
 virtual-service gone { listen 127.0.0.1:0; pool gone; monitor off; }
 CONF
@@ -58,7 +59,7 @@ sub log_as {
 	$log = "$dir/log" . ++$turn;
 	my ($ok, $text) = $sy->reload("workers 1;\nlog file $log" . ($format // '') . ";\n$services$block");
 	ok($ok, 'the configuration is good') or diag $text;
-	$port{$_} = $sy->port($_) for qw(web tcp gone sip);
+	$port{$_} = $sy->port($_) for qw(web own tcp gone sip);
 }
 sub slurp { open my $in, '<', $log or return ''; local $/; return <$in> // '' }
 # The lines of ended connections and exchanges, when there are at least so many.
@@ -100,6 +101,31 @@ subtest 'a line for each exchange' => sub {
 	get('/200', '/200');
 	is(scalar(lines(1, qr/ connection /)), 1, 'without it there is the connection');
 	is(scalar(grep { / exchange / } split /\n/, slurp()), 0, 'and nothing else');
+};
+
+subtest 'answers of our own' => sub {
+	log_as("exchange-log { exchanges on; }\n");
+	my $sock = dial($port{own});
+	say($sock, "GET /$_ HTTP/1.1\r\nHost: a\r\n\r\n"), hear($sock, qr/\r\n\r\n/) for qw(200 deny go);
+	say($sock, "GET /x HTTP/1.1\r\nHost : a\r\n\r\n");
+	hear_all($sock);
+	$sock = dial($port{own});
+	say($sock, "POST /deny HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n");
+	hear_all($sock);
+	quiet();
+	my @lines = lines(5, qr/ exchange .*service=own/);
+	is(@lines, 5, 'each has a line');
+	like($lines[0], qr/ server=web .* path=\/200 status=200 /, 'beside those of servers');
+	like($lines[1], qr/exchange a rule denies the request .* vip=\S+ why=answered-here method=GET host=a path=\/deny status=403 ms=0 up=\d+ down=0 end=done$/,
+		'which says why, and of no server');
+	like($lines[2], qr/exchange a rule redirects the client .* path=\/go status=302 /, 'a redirect');
+	like($lines[3], qr/exchange protocol: a blank stands before a colon .* why=answered-here status=400 ms=0 up=\d+ down=0 end=protocol$/,
+		'a refusal, of which nothing is known, not even from the request before');
+	like($lines[4], qr/exchange protocol: a rule denies the request .* path=\/deny status=403 .*end=protocol$/, 'what ends the connection');
+	my ($conn) = grep { /exchanges=3/ } lines(2, qr/ connection .*service=own/);
+	my ($up, $down) = (0, 0);
+	for (@lines[0 .. 3]) { my ($u, $d) = / up=(\d+) down=(\d+)/; $up += $u; $down += $d }
+	like($conn, qr/ up=$up down=$down exchanges=3 end=protocol$/, 'and they add up');
 };
 
 subtest 'a format' => sub {

@@ -203,6 +203,8 @@ play_obey(struct play *play, unsigned side, const struct sy_verdict *verdict)
 	case SY_EMIT:
 		if (verdict->to == SY_SERVER && !play->routed)
 			play_break(play, "EMIT to a server that is not there");
+		if (verdict->to == SY_CLIENT && play->routed == (verdict->reason != NULL))
+			play_break(play, "an answer of our own without a reason, or a server's with one");
 		play_send(play, verdict->to, verdict->bytes);
 		play_use(play, side, verdict->n);
 		return true;

@@ -101,7 +101,9 @@ struct sy_verdict {
 	uint64_t look_ms;         /* NEED, instead of deadline_ms: ask again after so long, whether anything
 	                           * has come or not; with an exchange of OPEN: ask for the client */
 	struct sy_span bytes;     /* EMIT, CLOSE, LEARN: borrowed from the session's memory, or from `in` */
-	const char *reason;       /* CLOSE: words for the operator, a constant string */
+	const char *reason;       /* words for the operator, a constant string. CLOSE: why; EMIT to SY_CLIENT
+	                           * without an exchange: the bytes are the whole answer to what session.asked
+	                           * is about, and why no server was asked; NULL: they are no answer */
 	bool spent;               /* END */
 	uint32_t relieve_ms;      /* as sy_packet_verdict.relieve_ms, with any of them */
 };
@@ -175,8 +177,8 @@ struct sy_session {
 	/* In data() for an exchange of OPEN or from outside, by the core: */
 	uint64_t waiting;         /* bytes that were EMITted to it, and that it has not taken yet */
 	bool broken;              /* eof of an exchange of OPEN: in the middle of something, with a reset */
-	uint32_t at;              /* the same number for each exchange of OPEN that this server has; 0: nobody
-	                           * knows it */
+	uint32_t at;              /* the same number for each exchange of OPEN that this server has, and for each
+	                           * from outside that it has begun; 0: nobody knows it */
 	/* By the module: */
 	bool once;                /* before ROUTE: the exchange must not be said to two servers, or twice */
 	bool busy;                /* something is under way that a gentle drain waits for */

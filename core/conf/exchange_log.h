@@ -27,7 +27,7 @@
 	X(source, "our address and port towards the server") \
 	X(server, "name of the server") \
 	X(address, "its address and port") \
-	X(why, "why this server") \
+	X(why, "why this server; answered-here: none was asked") \
 	X(tls, "version and cipher of the client's TLS") \
 	X(sni, "the name that it asked for") \
 	X(server_tls, "version and cipher towards the server") \

@@ -162,7 +162,7 @@ const struct command ctl_commands[] = {
 	{ "connections", "[--ended]", "live ones, or those that ended lately; --service --server --client --limit",
 	  show_connections, 0, 0 },
 	{ "close", "", "closes connections; --service --server --client", ctl_close, 0, 0 },
-	{ "persistence", "[list|clear]", "who is kept on which server; --service --server --client",
+	{ "persistence", "[list|clear]", "who is kept on which server; --service --server --client --limit",
 	  show_persistence, 0, 1 },
 	{ "processes", "", "the processes of this instance", show_processes, 0, 0 },
 	{ "generations", "", "configurations that are alive", show_generations, 0, 0 },
@@ -177,10 +177,10 @@ const struct command ctl_commands[] = {
 	{ "enable", "SERVER", "as configured again; --service --pool", ctl_enable, 1, 1 },
 	{ "weight", "SERVER N|configured", "another weight; --service --pool", ctl_weight, 2, 2 },
 	{ "reload", "[--confirm 5m]", "reads the configuration anew; goes back if not confirmed", ctl_reload, 0, 0 },
-	{ "plan", "FILE", "what a reload with that file would change", ctl_plan, 1, 1 },
+	{ "plan", "FILE", "what a reload with that file would change; --daemon --modules", ctl_plan, 1, 1 },
 	{ "confirm", "", "the configuration that is on trial stays", ctl_confirm, 0, 0 },
 	{ "preflight", "", "is this machine's routing as snat off needs it; --client", show_preflight, 0, 0 },
-	{ "explain", "SERVICE", "where a client would go, and why; --client --pool --config", show_explain, 1, 1 },
+	{ "explain", "SERVICE", "where a client would go, and why; --client --pool --config --daemon --modules", show_explain, 1, 1 },
 	{ "show", "config", "the configuration in use, with file and line", show_config, 1, 1 },
 	{ "log-level", "err|warn|info|debug", "until the next reload", ctl_log_level, 1, 1 },
 	{ "rotate-logs", "", "reopens the log file", ctl_rotate, 0, 0 },
@@ -224,8 +224,24 @@ ctl_unknown(const char *name)
 	return CTL_USAGE;
 }
 
+/* An option that is not looked at would leave something out: what was meant for one would be done to all. */
+static bool
+ctl_takes(const struct command *command, const char *const *given, unsigned n)
+{
+	char option[32];
+
+	for (unsigned i = 0; i < n; i++) {
+		snprintf(option, sizeof(option), "--%s", given[i]);
+		if (strstr(command->words, option) || strstr(command->arguments, option))
+			continue;
+		fprintf(stderr, "steelyardctl: %s takes no %s (%s)\n", command->name, option, command->words);
+		return false;
+	}
+	return true;
+}
+
 static int
-ctl_run(struct ctl *ctl, const char *name)
+ctl_run(struct ctl *ctl, const char *name, const char *const *given, unsigned n)
 {
 	for (const struct command *command = ctl_commands; command->name; command++) {
 		if (strcmp(command->name, name) != 0)
@@ -234,7 +250,7 @@ ctl_run(struct ctl *ctl, const char *name)
 			fprintf(stderr, "usage: steelyardctl %s %s\n", command->name, command->arguments);
 			return CTL_USAGE;
 		}
-		return command->run(ctl);
+		return ctl_takes(command, given, n) ? command->run(ctl) : CTL_USAGE;
 	}
 	return ctl_unknown(name);
 }
@@ -258,9 +274,13 @@ main(int argc, char **argv)
 	struct ctl ctl = { .socket = env && *env ? env : RUNSTATEDIR "/steelyard/control",
 	                   .templates = SYSCONFDIR "/steelyard/conf.d/templates",
 	                   .colour = isatty(1) && !getenv("NO_COLOR") };
-	int c;
+	const char *given[32];
+	unsigned n = 0;
+	int c, at;
 
-	while ((c = getopt_long(argc, argv, "s:jhV", options, NULL)) != -1) {
+	while (at = -1, (c = getopt_long(argc, argv, "s:jhV", options, &at)) != -1) {
+		if (at >= 0 && c != 's' && c != 'j' && n < sizeof(given) / sizeof(*given))
+			given[n++] = options[at].name;
 		switch (c) {
 		case 's': ctl.socket = optarg; break;
 		case 'j': ctl.json = true; break;
@@ -288,7 +308,7 @@ main(int argc, char **argv)
 	}
 	ctl.argc = argc - optind - 1;
 	ctl.argv = argv + optind + 1;
-	c = ctl_run(&ctl, argv[optind]);
+	c = ctl_run(&ctl, argv[optind], given, n);
 	if (fflush(stdout) != 0 || ferror(stdout)) {
 		fprintf(stderr, "steelyardctl: the output could not be written\n");
 		return CTL_FAILED;

@@ -21,6 +21,25 @@ explain_list(struct ctl *ctl, const char *path, const char *name)
 	return list ? list : json_array();
 }
 
+/* Those that the client has open at the service; exchanges of one connection count as that. */
+static json_int_t
+explain_open(struct ctl *ctl)
+{
+	char path[300] = "/v1/connections";
+	json_t *list, *conn;
+	json_int_t n = 0;
+	size_t i;
+
+	ctl_query(path, sizeof(path), "service", ctl->argv[0]);
+	ctl_query(path, sizeof(path), "client", ctl->client);
+	ctl_query(path, sizeof(path), "limit", "100000");
+	list = explain_list(ctl, path, "connections");
+	json_array_foreach(list, i, conn)
+		n += !json_object_get(conn, "parent");
+	json_decref(list);
+	return n;
+}
+
 /* A service that does not run yet has nobody who is kept. */
 static json_t *
 explain_ask(struct ctl *ctl)
@@ -30,9 +49,9 @@ explain_ask(struct ctl *ctl)
 	ctl_query(kept, sizeof(kept), "service", ctl->argv[0]);
 	ctl_query(kept, sizeof(kept), "limit", "1000000");
 	ctl_query(kept, sizeof(kept), "client", ctl->client);
-	return json_pack("{s:s, s:s, s:s*, s:o, s:o}", "service", ctl->argv[0], "client", ctl->client,
+	return json_pack("{s:s, s:s, s:s*, s:o, s:o, s:I}", "service", ctl->argv[0], "client", ctl->client,
 	                 "pool", ctl->pool, "services", explain_list(ctl, "/v1/services", "services"),
-	                 "persistence", explain_list(ctl, kept, "entries"));
+	                 "persistence", explain_list(ctl, kept, "entries"), "connections", explain_open(ctl));
 }
 
 json_t *

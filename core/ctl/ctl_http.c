@@ -176,8 +176,13 @@ ctl_query(char *path, size_t len, const char *name, const char *value)
 {
 	size_t used = strlen(path);
 
-	if (!value || used + strlen(name) + 3 * strlen(value) + 3 > len)
+	if (!value)
 		return;
+	/* Without it, what was meant for one would be done to all. */
+	if (used + strlen(name) + 3 * strlen(value) + 3 > len) {
+		fprintf(stderr, "steelyardctl: the %s is too long: %.40s...\n", name, value);
+		exit(CTL_USAGE);
+	}
 	used += (size_t)snprintf(path + used, len - used, "%c%s=", strchr(path, '?') ? '&' : '?', name);
 	for (; *value; value++) {
 		if (isalnum((unsigned char)*value) || strchr("-._~:/", *value))

@@ -26,15 +26,42 @@ explain_step(json_t *steps, const char *format, ...)
 	json_array_append_new(steps, json_string(words));
 }
 
+/* Who comes too often, in the order of way/limits.c; all clients of the service together have no address. */
+static enum reason
+explain_source(struct console *console, const struct service *service, const struct sy_addr *client,
+               json_t *steps)
+{
+	static const struct sy_addr everybody;
+	const struct service_settings *set = &service->settings;
+	uint32_t rate = set->max_rate_per_source.per_second, all = set->max_rate.per_second;
+	struct board *board = console->child->board;
+	uint64_t now_ms = console->child->now_ms;
+	struct source_count source = source_look(board, service->id, client, now_ms);
+	uint32_t recent = source_look(board, service->id, &everybody, now_ms).recent;
+
+	if (rate)
+		explain_step(steps, "max-rate-per-source: this address came %" PRIu32 " times in the last second, "
+		             "%" PRIu32 " are allowed", source.recent, rate);
+	if (rate && source.recent >= rate)
+		return REASON_SOURCE_RATE;
+	if (set->max_connections_per_source)
+		explain_step(steps, "max-connections-per-source: this address has %" PRIu32
+		             " of %" PRIu32 " open", source.active, set->max_connections_per_source);
+	if (set->max_connections_per_source && source.active >= set->max_connections_per_source)
+		return REASON_SOURCE_FULL;
+	if (all)
+		explain_step(steps, "max-rate: %" PRIu32 " came in the last second, %" PRIu32 " are allowed",
+		             recent, all);
+	return all && recent >= all ? REASON_SERVICE_RATE : REASON_NONE;
+}
+
 /* What stands in the client's way before a server is chosen. */
 static enum reason
 explain_limits(struct console *console, const struct service *service, const struct sy_addr *client,
                json_t *steps)
 {
 	const struct service_settings *set = &service->settings;
-	struct board *board = console->child->board;
-	uint32_t active = board_active(board, service->cell);
-	struct source_count source;
+	uint32_t active = board_active(console->child->board, service->cell);
 	enum reason admits = choose_admits(service, client);
 
 	if (admits != REASON_NONE) {
@@ -47,14 +74,7 @@ explain_limits(struct console *console, const struct service *service, const str
 		if (active >= set->max_connections)
 			return REASON_SERVICE_FULL;
 	}
-	if (set->max_connections_per_source) {
-		source = source_look(board, service->id, client, console->child->now_ms);
-		explain_step(steps, "max-connections-per-source: this address has %" PRIu32
-		             " of %" PRIu32 " open", source.active, set->max_connections_per_source);
-		if (source.active >= set->max_connections_per_source)
-			return REASON_SOURCE_FULL;
-	}
-	return REASON_NONE;
+	return explain_source(console, service, client, steps);
 }
 
 static void

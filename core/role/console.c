@@ -1,6 +1,7 @@
 /* See console.h. Here: the role itself. */
 #include "role/live.h"
 #include "role/access.h"
+#include "role/preflight.h"
 #include "role/recorder.h"
 
 #include <stdlib.h>
@@ -24,6 +25,25 @@ console_prepare(struct child *child, struct generation *generation, struct sy_er
 }
 
 static void
+console_left(void *context, const struct finding *finding)
+{
+	(void)context;
+	log_warn("%s", finding->words);
+}
+
+static void
+console_started(struct console *console)
+{
+	const struct preflight ask = {
+		.config = console->child->current->config, .in_use = true, .leftovers = true, .say = console_left,
+	};
+
+	event_add(console, "started with generation %llu",
+	          (unsigned long long)console->child->current->number);
+	preflight(&ask);
+}
+
+static void
 console_switched(struct child *child, struct generation *old)
 {
 	struct console *console = child->run;
@@ -33,8 +53,7 @@ console_switched(struct child *child, struct generation *old)
 		          (unsigned long long)child->current->number,
 		          (unsigned long long)old->number);
 	else
-		event_add(console, "started with generation %llu",
-		          (unsigned long long)child->current->number);
+		console_started(console);
 	history_switch(old, child->current);
 	sessions_look(console);
 	notify_switched(console);

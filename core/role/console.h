@@ -157,10 +157,15 @@ struct route {
 	enum route_access access;
 	void (*handle)(struct request *request);
 	const char *doc;
+	/* Names of what may be given, in the query or (POST) in the body: texts, and in the body what is none. */
+	const char *takes, *takes_more;
 };
 
 /* console_routes.c: all of them, NULL path at the end. */
 extern const struct route console_routes[];
+
+/* console_args.c: nothing is given that the route does not take. False: answered. */
+bool args_check(struct request *request);
 
 /* console_http.c */
 void entrance_open(struct console *console, uint64_t listener, int fd);

@@ -143,7 +143,8 @@ http_handle(struct request *request)
 			return;
 		}
 	}
-	request->route->handle(request);
+	if (args_check(request))
+		request->route->handle(request);
 }
 
 static enum MHD_Result

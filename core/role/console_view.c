@@ -274,6 +274,15 @@ view_forecast(struct console *console, const struct service *service, const stru
 	}
 }
 
+/* Slow start counts from there. 0: it is not up, or was so from the start. */
+static json_int_t
+view_up_since(const struct console *console, const struct cell_health *health)
+{
+	uint64_t now_ms = console->child->now_ms, up_ms = health->up_since_ms;
+
+	return up_ms ? (json_int_t)(clock_wall_ms() - (now_ms > up_ms ? now_ms - up_ms : 0)) : 0;
+}
+
 json_t *
 view_seat(struct console *console, const struct service *service, const struct target *target,
           const struct seat *seat)
@@ -289,11 +298,11 @@ view_seat(struct console *console, const struct service *service, const struct t
 		addr_text(&addr, address);
 	else
 		addr_ip_text(&addr, address); /* the port that the client used */
-	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:i, s:i, s:I, s:b}",
+	json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:I, s:b}",
 	                 "name", seat->server->name, "pool", target->pool->name, "address", address,
 	                 "state", state, "why", health.reason,
 	                 "since", (json_int_t)health.since_wall_ms,
-	                 "changes", (json_int_t)health.changes,
+	                 "up_since", view_up_since(console, &health), "changes", (json_int_t)health.changes,
 	                 "weight", (int)seat_weight(console, seat),
 	                 "weight_configured", (int)seat->server->weight,
 	                 "latency_us", (json_int_t)health.latency_us,

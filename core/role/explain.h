@@ -11,9 +11,10 @@ json_t *explain_pick(struct console *console, const struct service *service,
                      const struct target *target, const struct sy_addr *client);
 
 /* explain_candidate.c: the same on a configuration that is not in use, as the loader made it. `ask`:
- *	{ service, client, pool, services: [...], persistence: [...] }
- * with the lists of /v1/services and /v1/persistence of the daemon that runs: health, wishes, weights,
- * connections and who is kept where come from there. NULL with err. */
+ *	{ service, client, pool, services: [...], persistence: [...], connections: n }
+ * with the lists of /v1/services and /v1/persistence of the daemon that runs, and how many connections
+ * /v1/connections has of the client: health, slow start, wishes, weights, what is open and who is kept where
+ * come from there. NULL with err. */
 json_t *explain_candidate(const struct loaded *loaded, const json_t *ask, struct sy_err *err);
 
 #endif

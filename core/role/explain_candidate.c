@@ -10,6 +10,9 @@
 #include "base/text.h"
 #include "role/explain.h"
 #include "share/persist.h"
+#include "share/source.h"
+
+enum { CANDIDATE_AGO_MS = 60000 };
 
 static const char *
 candidate_text(const json_t *object, const char *name)
@@ -48,6 +51,7 @@ candidate_state(struct board *board, const struct seat *seat, const json_t *told
 	};
 	struct board_cell *cell = board_cell_at(board, seat->cell);
 	json_int_t weight = json_integer_value(json_object_get(told, "weight"));
+	json_int_t up_since_ms = json_integer_value(json_object_get(told, "up_since"));
 	json_int_t configured = json_integer_value(json_object_get(told, "weight_configured"));
 
 	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
@@ -58,6 +62,8 @@ candidate_state(struct board *board, const struct seat *seat, const json_t *told
 		if (words[i].wish != WISH_DRAIN || weight > 0)
 			cell->wish = words[i].wish;
 	}
+	if (up_since_ms)
+		cell->up_since_ms = clock_ms() - (clock_wall_ms() - (uint64_t)up_since_ms);
 	if (weight != configured)
 		cell->wish_weight_plus_1 = (uint32_t)weight + 1;
 }
@@ -121,6 +127,15 @@ candidate_kept(struct child *child, const struct service *service, const struct 
 	}
 }
 
+/* What the client has open now counts, and how fast it came does not: nobody has it from this configuration. */
+static void
+candidate_open(struct child *child, const struct service *service, const struct sy_addr *client, json_int_t n)
+{
+	while (n-- > 0)
+		source_more(child->board, ROW_WORKER, service->id, client,
+		            child->now_ms > CANDIDATE_AGO_MS ? child->now_ms - CANDIDATE_AGO_MS : 0);
+}
+
 static json_t *
 candidate_explain(struct child *child, const json_t *ask, struct sy_err *err)
 {
@@ -144,6 +159,7 @@ candidate_explain(struct child *child, const json_t *ask, struct sy_err *err)
 	}
 	console.child = child;
 	candidate_services(child->board, config, json_object_get(ask, "services"));
+	candidate_open(child, service, &client, json_integer_value(json_object_get(ask, "connections")));
 	if (service->persistence.module)
 		candidate_kept(child, service, target, &client, json_object_get(ask, "persistence"));
 	return explain_pick(&console, service, target, &client);

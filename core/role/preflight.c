@@ -379,7 +379,7 @@ preflight(const struct preflight *ask)
 	look.said = names_new(look.arena);
 	if (getifaddrs(&look.interfaces) != 0)
 		look.interfaces = NULL;
-	for (uint32_t i = 0; i < config->n_services; i++)
+	for (uint32_t i = 0; i < config->n_services && !ask->leftovers; i++)
 		if (config->services[i].settings.enabled)
 			look_at_service(&look, &config->services[i]);
 	if (ask->in_use && !look.mark && config->n_services)

@@ -15,6 +15,7 @@ struct finding {
 struct preflight {
 	const struct config *config;
 	bool in_use;              /* the configuration is: what manage-routing makes should be there */
+	bool leftovers;           /* only what an instance that was killed has left; with in_use */
 	struct sy_addr client;    /* a client to think of; SY_NO_ADDR: anybody */
 	void (*say)(void *context, const struct finding *finding); /* once for each fact */
 	void *context;

@@ -87,6 +87,7 @@ way_new(struct child *child)
 	way->flows = flows_new(way);
 	way->hops = hops_new(way);
 	table_init(&way->named);
+	table_init(&way->strands);
 	way->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	way->random = clock_us() * 0x9e3779b97f4a7c15 ^ (uint64_t)getpid() << 32;
 	way->most = UINT32_MAX;
@@ -108,6 +109,7 @@ way_free(struct way *way)
 	flows_free(way->flows);
 	hops_free(way->hops);
 	table_free(&way->named);
+	table_free(&way->strands);
 	chunk_pool_free(way->chunks);
 	pipe_pool_free(way->pipes);
 	trace_free(way);

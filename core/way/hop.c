@@ -43,10 +43,10 @@ struct hop {
 /* ---- who calls ---- */
 
 int
-hop_call(struct board *board, unsigned row, const struct flow_name *name)
+hop_call(struct board *board, unsigned row, const struct flow_name *name, uint32_t from)
 {
 	const struct board_process *process = board_process(board, row);
-	struct hop_call call = { .magic = HOP_MAGIC, .name = *name };
+	struct hop_call call = { .magic = HOP_MAGIC, .name = *name, .from = from };
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + process->hop_len);
 	int fd, error;
@@ -126,6 +126,8 @@ hop_answer_call(struct hops *hops, const struct hop_call *call, int fd)
 	if (client) {
 		hop_describe(client, &answer);
 		reason = hop_join(client, fd, &conn);
+		if (reason == REASON_NONE)
+			conn->server.strand->from = call->from;
 		answer.full = reason == REASON_FLOW_FULL;
 		/* Who has left already is seen by the tunnel. */
 		if (reason == REASON_NONE || answer.full)

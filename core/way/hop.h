@@ -14,11 +14,13 @@
 #include "way/talk.h"
 
 /* Workers of two versions may meet during an upgrade: another layout, another number. */
-#define HOP_MAGIC UINT64_C(0x53594c4853504f31)
+#define HOP_MAGIC UINT64_C(0x53594c4853504f32)
 
 struct hop_call {
 	uint64_t magic;
 	struct flow_name name;
+	uint32_t from;            /* sy_session.at of the server that asks; 0: not known */
+	uint32_t zero;
 };
 
 struct hop_answer {
@@ -40,6 +42,6 @@ void hops_listen(struct hops *hops, int fd);
 /* What a session is told of the client that it has reached. */
 void hop_describe(const struct conn *client, struct hop_answer *out);
 /* Calls: a socket on which the answer will come, or -1 with errno. Nothing here waits. */
-int hop_call(struct board *board, unsigned row, const struct flow_name *name);
+int hop_call(struct board *board, unsigned row, const struct flow_name *name, uint32_t from);
 
 #endif

@@ -101,6 +101,32 @@ reach_served(struct conn *conn, const struct hop_answer *answer)
 	return STEP_RELAY;
 }
 
+/* sy_session.at of the server that asks: its trunk tells, or the address that it comes from. 0: that is
+ * nobody's, or that of several. */
+static uint32_t
+reach_from(const struct conn *conn)
+{
+	const struct conn *parent = conn->client.strand ? conn->client.strand->parent : NULL;
+	const struct target *target;
+	uint32_t found = 0;
+
+	if (parent && parent->trunk)
+		return parent->seat->cell + 1;
+	for (uint32_t i = 0; (target = service_target(conn->service, i)); i++)
+		for (uint32_t j = 0; j < target->pool->n_servers; j++) {
+			const struct sy_addr *addr = &target->pool->servers[j].addr;
+			uint32_t at = target->seats[j].cell + 1;
+
+			if (addr->family != conn->client_addr.family ||
+			    memcmp(addr->ip, conn->client_addr.ip, sizeof(addr->ip)) != 0 || found == at)
+				continue;
+			if (found)
+				return 0;
+			found = at;
+		}
+	return found;
+}
+
 static enum step
 reach_here(struct conn *conn, const struct flow_name *name)
 {
@@ -113,6 +139,7 @@ reach_here(struct conn *conn, const struct flow_name *name)
 	reason = strand_join(client, conn);
 	if (reason != REASON_NONE)
 		return reach_failed(conn, reason);
+	conn->server.strand->from = reach_from(conn);
 	hop_describe(client, &answer);
 	return reach_served(conn, &answer);
 }
@@ -120,7 +147,7 @@ reach_here(struct conn *conn, const struct flow_name *name)
 static enum step
 reach_there(struct conn *conn, const struct flow_name *name, unsigned row)
 {
-	int fd = hop_call(conn->way->board, row, name);
+	int fd = hop_call(conn->way->board, row, name, reach_from(conn));
 
 	if (fd < 0) {
 		conn->error = (int16_t)errno;

@@ -235,7 +235,9 @@ report_end_name(const struct report *report)
 const char *
 report_end_words(const struct report *report, char out[static REPORT_WORDS])
 {
-	return report->done ? "it is complete" : report_words(report->conn, out);
+	if (!report->done)
+		return report_words(report->conn, out);
+	return report->own_words ? report->own_words : "it is complete";
 }
 
 /* ---- the line in the log ---- */
@@ -263,7 +265,8 @@ report_log(struct report *report)
 	const struct global_settings *settings = &conn->generation->config->global;
 	const struct exchange_log *log = &settings->exchange_log;
 	const struct exchange_end end = {
-		.service = conn->service->name, .server = conn->seat ? conn->seat->server->name : NULL,
+		.service = conn->service->name,
+		.server = conn->seat && !report->ours ? conn->seat->server->name : NULL,
 		.end = report_end_name(report), .client = &conn->client_addr,
 		.status = report->session ? report->session->asked.status : 0, .ms = report->ms,
 		.error = !report->done && reason_rows[conn->reason].error,
@@ -339,17 +342,18 @@ report_record(const struct report *report)
 /* ---- what has ended ---- */
 
 static void
-report_one_exchange(const struct conn *conn, bool done)
+report_one_exchange(struct report *report)
 {
+	const struct conn *conn = report->conn;
 	struct talk *talk = conn->talk;
-	struct report report = {
-		.conn = conn, .session = &talk->session, .what = REPORT_EXCHANGE, .done = done,
-		.ms = report_age_ms(conn, talk->began_ms), .up = conn->client.bytes - talk->up,
-		.down = conn->server.bytes - talk->down,
-	};
 
+	report->session = &talk->session;
+	report->what = REPORT_EXCHANGE;
+	report->ms = report->ours ? 0 : report_age_ms(conn, talk->began_ms);
+	report->up = conn->client.bytes - talk->up;
+	report->down = conn->server.bytes - talk->down;
 	if (conn->generation->config->global.exchange_log.exchanges)
-		report_log(&report);
+		report_log(report);
 	talk->up = conn->client.bytes;
 	talk->down = conn->server.bytes;
 }
@@ -357,10 +361,23 @@ report_one_exchange(const struct conn *conn, bool done)
 void
 report_exchange(const struct conn *conn)
 {
+	struct report report = { .conn = conn, .done = true };
+
 	if (conn->talk->parent_id)
 		return;
 	conn->talk->n_exchanges++;
-	report_one_exchange(conn, true);
+	report_one_exchange(&report);
+}
+
+void
+report_own(const struct conn *conn, const char *words)
+{
+	struct report report = { .conn = conn, .done = true, .ours = true, .own_words = words };
+
+	if (conn->talk->parent_id)
+		return;
+	conn->talk->n_exchanges++;
+	report_one_exchange(&report);
 }
 
 void
@@ -372,10 +389,11 @@ report_conn(const struct conn *conn)
 		.ms = report_age_ms(conn, conn->accepted_ms), .up = conn->client.bytes,
 		.down = conn->server.bytes,
 	};
+	struct report last = { .conn = conn, .ours = conn->talk && !conn->talk->routed };
 	char words[REPORT_WORDS];
 
-	if (conn->talk && conn->talk->routed && !conn->talk->parent_id)
-		report_one_exchange(conn, false);
+	if (conn->talk && (conn->talk->routed || conn->talk->ours) && !conn->talk->parent_id)
+		report_one_exchange(&last);
 	report_log(&report);
 	report_record(&report);
 	if (conn->way->trace)

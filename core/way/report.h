@@ -14,6 +14,8 @@ void report_conn(const struct conn *conn);
 void report_flow(const struct conn *portrait, const struct sy_session *session);
 /* One exchange has ended in order, and others may follow on the connection. */
 void report_exchange(const struct conn *conn);
+/* The same of one that was answered without asking a server, and why. */
+void report_own(const struct conn *conn, const char *words);
 /* Appends a JSON object. */
 void report_json(const struct conn *conn, struct text *out);
 

@@ -122,7 +122,9 @@ value_address(const struct report *report, struct report_value *out)
 static void
 value_why(const struct report *report, struct report_value *out)
 {
-	if (report->conn->server_addr.family)
+	if (report->ours)
+		out->text = "answered-here";
+	else if (report->conn->server_addr.family)
 		out->text = choose_why_words[report->conn->why];
 }
 
@@ -270,12 +272,21 @@ static void (*const report_fields[LOG_FIELDS_END])(const struct report *, struct
 #undef REPORT_FIELD
 };
 
+/* Of a server that was not asked there is nothing to say. */
+static bool
+field_is_of_server(enum log_field_id id)
+{
+	return id == LOG_FIELD_server || id == LOG_FIELD_address || id == LOG_FIELD_source ||
+	       id == LOG_FIELD_server_tls || id == LOG_FIELD_connect_us || id == LOG_FIELD_response_us;
+}
+
 bool
 report_field(const struct report *report, enum log_field_id id, struct report_value *out)
 {
 	out->text = NULL;
 	out->is_number = false;
-	report_fields[id](report, out);
+	if (!report->ours || !field_is_of_server(id))
+		report_fields[id](report, out);
 	return out->text || out->is_number;
 }
 

@@ -16,6 +16,8 @@ struct report {
 	const struct sy_session *session; /* what the protocol knows of it; or NULL */
 	enum report_what what;
 	bool done;                /* an exchange that is complete */
+	bool ours;                /* no server was asked; conn may still know that of the one before */
+	const char *own_words;    /* and why, when the connection goes on */
 	uint64_t ms, up, down;
 	uint32_t one_in;          /* so many like it stand for this line */
 };

@@ -132,13 +132,22 @@ strand_is_orphan(const struct conn *conn)
 
 /* ---- the parent's side ---- */
 
+/* Of one parent numbers differ, and ids do for all of a worker. */
+static uint64_t
+strand_hash(const struct conn *parent, uint32_t exchange)
+{
+	uint64_t mixed = (parent->id ^ (uint64_t)exchange << 32) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return mixed ^ mixed >> 32;
+}
+
 struct strand *
 strand_find(const struct conn *parent, uint32_t exchange)
 {
-	list_each(link, &parent->talk->strands) {
-		struct strand *strand = container_of(link, struct strand, of_parent);
+	table_each(entry, &parent->way->strands, strand_hash(parent, exchange)) {
+		struct strand *strand = container_of(entry, struct strand, found);
 
-		if (strand->exchange == exchange)
+		if (strand->parent == parent && strand->exchange == exchange)
 			return strand;
 	}
 	return NULL;
@@ -198,6 +207,7 @@ strand_new(struct conn *parent, uint32_t exchange)
 	link_init(&strand->of_parent);
 	link_init(&strand->of_news);
 	list_append(&talk->strands, &strand->of_parent);
+	table_put(&way->strands, &strand->found, strand_hash(parent, exchange));
 	talk->n_strands++;
 	talk->opened = true;
 	return strand;
@@ -298,6 +308,7 @@ strand_forget(struct strand *strand)
 	struct side *side = strand_side(strand);
 
 	list_remove(&strand->of_parent);
+	table_remove(&parent->way->strands, &strand->found);
 	list_remove(&strand->of_news);
 	parent->talk->n_strands--;
 	parent->talk->n_outside -= strand->outside;

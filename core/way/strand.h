@@ -25,7 +25,7 @@
 #include "way/talk.h"
 
 enum {
-	STRAND_MOST = 1024,       /* of one parent; a module keeps to less */
+	STRAND_MOST = 16384,      /* of one parent; a module keeps to less */
 	STRAND_OUTSIDE = 256,     /* from outside, of one client connection */
 	STRAND_UP_MOST = 1 << 20, /* bytes for an exchange that it has not taken; the same */
 };
@@ -34,11 +34,13 @@ struct strand {
 	struct conn *parent;      /* NULL: it has ended, or has forgotten the exchange */
 	struct conn *conn;        /* NULL: it has ended */
 	struct link of_parent;    /* talk.strands */
+	struct table_entry found; /* way.strands, while it has a parent */
 	struct link of_news;      /* talk.news: there is something for the module */
 	struct chunk *up, *down;
 	size_t up_len, down_len;
 	size_t seen;              /* how much the module was shown when it said NEED */
 	uint32_t exchange;
+	uint32_t from;            /* of one from outside: sy_session.at */
 	bool outside;             /* it is conn's server, and not its client */
 	bool finished;            /* the parent has said all */
 	bool ended;               /* conn has said all */

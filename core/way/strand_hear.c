@@ -26,13 +26,15 @@ strand_input(struct strand *strand)
 	return strand->down ? chunk_span(strand->down) : sy_span(way->scratch, 0);
 }
 
-/* sy_session.at. What comes from outside is at no server that we have chosen. */
+/* sy_session.at. */
 static uint32_t
 strand_seat(const struct strand *strand)
 {
 	const struct conn *conn = strand->conn;
 
-	return conn && conn->seat && !strand->outside ? conn->seat->cell + 1 : 0;
+	if (strand->outside)
+		return strand->from;
+	return conn && conn->seat ? conn->seat->cell + 1 : 0;
 }
 
 /* WAIT: ask again, unless it was NEED. */

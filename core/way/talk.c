@@ -6,6 +6,7 @@
 #include "share/persist.h"
 #include "way/figures.h"
 #include "way/forecast.h"
+#include "way/report.h"
 #include "way/side.h"
 #include "way/strand.h"
 
@@ -268,6 +269,8 @@ talk_emit(struct conn *conn, const struct sy_verdict *verdict)
 		return talk_broken(conn, "EMIT to a side without connection");
 	if (verdict->bytes.len && talk_send(conn, to, verdict->bytes) < 0)
 		return talk_lost(conn, to, errno);
+	if (verdict->reason && to == &conn->client && !conn->talk->routed)
+		report_own(conn, verdict->reason);
 	return WAIT;
 }
 
@@ -343,11 +346,18 @@ talk_end(struct conn *conn, const struct sy_verdict *verdict)
 	return STEP_CLASSIFY;
 }
 
+void
+talk_note_own(struct talk *talk, const struct sy_verdict *verdict)
+{
+	talk->ours = !talk->routed && verdict->bytes.len && talk->session.asked.status;
+}
+
 enum step
 talk_close(struct conn *conn, const struct sy_verdict *verdict)
 {
 	conn->words = verdict->reason;
 	conn->parting = true;
+	talk_note_own(conn->talk, verdict);
 	if (verdict->bytes.len && side_send(conn->way, &conn->client, verdict->bytes) < 0)
 		return way_close_error(conn, &conn->client, errno);
 	return way_close(conn, REASON_PROTOCOL);

@@ -53,6 +53,7 @@ struct talk {
 	bool pinned;
 	bool answered;            /* the client has heard a part of the answer */
 	bool cut;                 /* and will not hear the rest */
+	bool ours;                /* the end comes with an answer that no server was asked for */
 	bool spent;               /* the server's connection is good for no other exchange */
 	bool keeping;             /* `kept` is all that the exchange has said to the server */
 	bool resend;              /* `kept` must be said to another connection, which is being made */
@@ -116,6 +117,8 @@ struct sy_verdict talk_ask(struct conn *conn, enum sy_side side, uint32_t exchan
 /* Verdicts, whatever they are said of, but for what they consume. */
 enum step talk_emit(struct conn *conn, const struct sy_verdict *verdict);
 enum step talk_close(struct conn *conn, const struct sy_verdict *verdict);
+/* Of a CLOSE: does it answer what no server was asked for? */
+void talk_note_own(struct talk *talk, const struct sy_verdict *verdict);
 enum step talk_many(struct conn *conn, const struct sy_verdict *verdict);
 enum step talk_broken(struct conn *conn, const char *words);
 /* Shows the module what its client and the exchanges that it has opened have said. */

@@ -403,6 +403,7 @@ talk_fail(struct conn *conn)
 		return;
 	if (verdict.reason)
 		conn->words = verdict.reason;
+	talk_note_own(talk, &verdict);
 	talk_calm(talk);
 	timer_stop(&conn->timer);
 	conn->timed = conn->reset = false;

@@ -217,6 +217,7 @@ struct way {
 	struct flows *flows;      /* flow.c */
 	struct hops *hops;        /* hop.c */
 	struct table named;       /* reach.c: talk.named */
+	struct table strands;     /* strand.c: strand.found */
 	struct link aside;        /* aside.c */
 	struct slab *aside_slab;
 	uint32_t n_aside;

@@ -173,6 +173,9 @@ answer_close(struct sy_session *session, uint32_t status, const char *reason)
 	struct http *http = session->state;
 	struct sy_verdict verdict = { .what = SY_CLOSE, .reason = reason };
 
+	/* What is known is of the request before. */
+	if (!http->kept)
+		session->asked = (struct sy_asked){ .status = 0 };
 	if (answer_write(session, &answer))
 		verdict.bytes = out_said(&http->out);
 	return verdict;
@@ -202,7 +205,7 @@ answer_say(struct sy_session *session, size_t n, bool more, uint32_t status, con
 		.status = status, .location = location, .body = body, .path = path,
 		.last = http->last || more,
 	};
-	struct sy_verdict verdict = { .what = SY_EMIT, .to = SY_CLIENT, .n = n };
+	struct sy_verdict verdict = { .what = SY_EMIT, .to = SY_CLIENT, .n = n, .reason = reason };
 
 	if (!answer_write(session, &answer))
 		return (struct sy_verdict){ .what = SY_CLOSE, .reason = "out of memory" };

@@ -157,9 +157,9 @@ h2_on_field(nghttp2_session *ng, const nghttp2_frame *frame, const uint8_t *name
 	if (!stream)
 		return 0;
 	if (stream->trailing) {
-		if (stream->trailers.len + name_len + value_len > CHUNKED_TRAILERS)
+		if (stream->fields.len + name_len + value_len > CHUNKED_TRAILERS)
 			return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-		h2_field_line(&stream->trailers, sy_span(name, name_len), sy_span(value, value_len));
+		h2_field_line(&stream->fields, sy_span(name, name_len), sy_span(value, value_len));
 		return 0;
 	}
 	if (stream->fields.len + stream->cookie.len + stream->path.len + name_len + value_len > most)
@@ -199,9 +199,9 @@ h2_asked(struct h2 *h2, struct h2_stream *stream)
 	if (!stream->chunks)
 		return;
 	out_text(&stream->server, "0\r\n");
-	out_span(&stream->server, out_said(&stream->trailers));
+	out_span(&stream->server, out_said(&stream->fields));
 	out_text(&stream->server, "\r\n");
-	out_free(&stream->trailers);
+	out_free(&stream->fields);
 	h2_queue(h2, stream);
 }
 

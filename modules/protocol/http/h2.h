@@ -45,7 +45,9 @@ struct h2_stream {
 	uint32_t owed;            /* bytes of the request's body that its session has not taken yet */
 	struct chunked chunked;
 	struct head_scan scan;
-	struct out method, path, host, cookie, fields, trailers;
+	struct out method, path, host, cookie;
+	struct out fields;        /* of the request: of its head, then those of its end */
+	struct out trailers;      /* of the answer */
 	struct out server;        /* to be sent to the session */
 };
 

@@ -199,7 +199,7 @@ h2_answer_submit(struct h2 *h2, struct h2_stream *stream, const struct message *
 static void
 h2_answer_note(struct h2_stream *stream, const struct message *message)
 {
-	bool head = span_is(out_said(&stream->method), "head");
+	bool head = span_same(out_said(&stream->method), "HEAD");
 
 	stream->answering = true;
 	stream->rest = message->has_length ? message->length : 0;

@@ -71,6 +71,12 @@ span_is(struct sy_span text, const char *word)
 }
 
 bool
+span_same(struct sy_span text, const char *word)
+{
+	return text.len == strlen(word) && memcmp(text.at, word, text.len) == 0;
+}
+
+bool
 span_equal(struct sy_span a, struct sy_span b)
 {
 	return a.len == b.len && (!a.len || strncasecmp((const char *)a.at, (const char *)b.at, a.len) == 0);
@@ -489,6 +495,7 @@ message_unlist(struct message *message)
 		while (span_element(&list, &element))
 			for (uint32_t k = 0; k < message->n; k++)
 				if (message->field[k].id != FIELD_UPGRADE &&
+				    message->field[k].id != FIELD_CONTENT_LENGTH &&
 				    span_equal(message->field[k].name, element))
 					message->field[k].gone = true;
 	}

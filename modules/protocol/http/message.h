@@ -114,6 +114,8 @@ const char *message_trailer(struct sy_span line);
 
 /* Without regard to case; the word is in lower case. */
 bool span_is(struct sy_span text, const char *word);
+/* With regard to it. */
+bool span_same(struct sy_span text, const char *word);
 bool span_equal(struct sy_span a, struct sy_span b);
 /* The next element of a list with commas, without blanks around it; skips empty ones. False: no more. */
 bool span_element(struct sy_span *list, struct sy_span *element);
@@ -126,7 +128,8 @@ bool span_is_value(struct sy_span text);
 bool span_is_target(struct sy_span text);
 struct sy_span span_trim(struct sy_span text);
 
-/* What Connection lists is between its sender and us: those fields are gone (RFC 9110 7.6.1). */
+/* What Connection lists is between its sender and us: those fields are gone (RFC 9110 7.6.1),
+ * but for those that say where the message ends. */
 void message_unlist(struct message *message);
 
 #endif

@@ -56,7 +56,8 @@ request_count(struct sy_session *session, struct sy_span method)
 
 /* ---- what is kept of it ---- */
 
-/* Lower case, without port; the brackets of an IPv6 address stay. */
+/* Lower case, without port and without the dot that a whole name may end with; the brackets of an IPv6
+ * address stay. */
 static struct sy_span
 request_host(struct sy_span host, char *room)
 {
@@ -70,6 +71,8 @@ request_host(struct sy_span host, char *room)
 			break;
 		room[len] = (char)(byte >= 'A' && byte <= 'Z' ? byte + 32 : byte);
 	}
+	if (len > 1 && room[len - 1] == '.')
+		len--;
 	return sy_span(room, len);
 }
 
@@ -122,7 +125,8 @@ request_keep(struct sy_session *session, struct message *message, struct scene *
 	scene->request = message;
 	scene->session = session;
 	scene->captures.n = 0;
-	scene->path = paths ? rules_path(message->path, rest + host) : sy_span(NULL, 0);
+	scene->unclear = false;
+	scene->path = paths ? rules_path(message->path, rest + host, &scene->unclear) : sy_span(NULL, 0);
 	request_words(http, facts, &session->asked);
 	return true;
 }
@@ -384,7 +388,7 @@ request_note(struct sy_session *session, const struct message *message)
 
 	http->old = message->minor == 0;
 	http->last = message->minor == 0 ? !message->keep_alive : message->close;
-	http->head_only = span_is(message->method, "head");
+	http->head_only = span_same(message->method, "HEAD");
 	http->upgrade = request_upgrade(conf, message);
 	http->chunks = message->chunked;
 	http->left = message->has_length ? message->length : 0;
@@ -427,7 +431,7 @@ request_repeats(struct sy_span method)
 	static const char *const methods[] = { "GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE" };
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++)
-		if (strlen(methods[i]) == method.len && memcmp(methods[i], method.at, method.len) == 0)
+		if (span_same(method, methods[i]))
 			return true;
 	return false;
 }
@@ -484,7 +488,7 @@ request_begin(struct sy_session *session, struct sy_span head)
 	if (!request_keep(session, &message, &scene, &limits))
 		return answer_close(session, 503, "out of memory");
 	request_note(session, &message);
-	problem = request_underscores(conf, &message);
+	problem = scene.unclear ? "the path goes up (..) and holds an encoded slash" : request_underscores(conf, &message);
 	if (problem)
 		return answer_refuse(session, 400, problem);
 	if (conf->body_limit.n && http->left > conf->body_limit.n)

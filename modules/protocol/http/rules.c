@@ -14,21 +14,24 @@ rules_hex(uint8_t byte)
 	return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* %41 is A. What would become a slash, a control character or nothing at all stays as it is. */
+/* %41 is A, %2f a slash. What would become a control character or nothing at all stays as it is. */
 static size_t
-rules_decode(struct sy_span path, char *room)
+rules_decode(struct sy_span path, char *room, bool *slash)
 {
 	size_t len = 0;
 
+	*slash = false;
 	for (size_t i = 0; i < path.len; i++) {
 		int high = path.at[i] == '%' && i + 2 < path.len ? rules_hex(path.at[i + 1]) : -1;
 		int low = high >= 0 ? rules_hex(path.at[i + 2]) : -1;
 		int byte = low >= 0 ? high << 4 | low : path.at[i];
 
-		if (low >= 0 && byte >= ' ' && byte != '/' && byte != '\\' && byte != 0x7f)
+		if (low >= 0 && byte >= ' ' && byte != 0x7f) {
+			*slash = *slash || byte == '/' || byte == '\\';
 			i += 2;
-		else
+		} else {
 			byte = path.at[i];
+		}
 		room[len++] = (char)(byte == '\\' ? '/' : byte);
 	}
 	return len;
@@ -61,14 +64,27 @@ rules_resolve(char *path, size_t len)
 	return to;
 }
 
+static bool
+rules_goes_up(const char *path, size_t len)
+{
+	for (size_t i = 0; i + 2 < len; i++)
+		if (memcmp(path + i, "/..", 3) == 0 && (i + 3 == len || path[i + 3] == '/'))
+			return true;
+	return false;
+}
+
 struct sy_span
-rules_path(struct sy_span path, char *room)
+rules_path(struct sy_span path, char *room, bool *unclear)
 {
 	const uint8_t *query = memchr(path.at, '?', path.len);
+	bool slash;
+	size_t len;
 
 	if (query)
 		path.len = (size_t)(query - path.at);
-	return sy_span(room, rules_resolve(room, rules_decode(path, room)));
+	len = rules_decode(path, room, &slash);
+	*unclear = slash && rules_goes_up(room, len);
+	return sy_span(room, rules_resolve(room, len));
 }
 
 /* ---- matches ---- */

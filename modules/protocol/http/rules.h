@@ -21,11 +21,13 @@ struct scene {
 	const struct message *request;  /* NULL: only what the facts tell */
 	struct sy_span path;            /* decoded, without query; at NULL when there are no rules */
 	struct captures captures;
+	bool unclear;                   /* what the path names, see rules_path() */
 };
 
 /* The path without its query, decoded and with . and .. resolved, so that what names the same file is
- * the same text; room: as many bytes as the path has, and one. */
-struct sy_span rules_path(struct sy_span path, char *room);
+ * the same text; room: as many bytes as the path has, and one. *unclear: .. and an encoded slash are in it;
+ * servers understand that differently, so nobody can say what it names. */
+struct sy_span rules_path(struct sy_span path, char *room, bool *unclear);
 /* The first rule that matches; NULL when none does. *gave_up: a pattern took too long, and nobody knows. */
 const struct rule *rules_find(const struct sy_blocks *rules, struct scene *scene, bool *gave_up);
 /* Appends the text with its variables filled in. */

@@ -54,7 +54,8 @@ static const struct sy_row rule_rows[] = {
 	SY_ROW(struct rule, host, "host",
 	       .doc = "The host that is asked for, without port; *.example.net is any below it." WORDS_DOC),
 	SY_ROW(struct rule, path, "path",
-	       .doc = "The path without its query, decoded, with . and .. resolved; /owa/* is all below it. Of "
+	       .doc = "The path without its query, decoded (%2f is a slash), with . and .. resolved; /owa/* is all "
+	              "below it. Of "
 	              "a pattern \\1 to \\9 may be used by redirect, rewrite and request-header." WORDS_DOC),
 	SY_ROW(struct rule, method, "method", .doc = "The method of the request."),
 	SY_ROWS_IN(struct rule, query, "query", match_rows, struct match,

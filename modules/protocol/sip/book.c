@@ -201,7 +201,7 @@ book_slot(struct book *book, struct sy_session *session, enum book_kind kind)
 {
 	uint8_t slot = 0;
 
-	if (book->part != BOOK_STATE || !session->at || book_is_quiet(book, (uint8_t)kind))
+	if (book->part != BOOK_STATE || !book->at || book_is_quiet(book, (uint8_t)kind))
 		return 0;
 	if (!book->held) {
 		book->held = calloc(BOOK_SERVERS, sizeof(book->held[0]));
@@ -211,13 +211,13 @@ book_slot(struct book *book, struct sy_session *session, enum book_kind kind)
 		session->n_held = BOOK_SERVERS;
 	}
 	for (uint8_t i = 0; i < BOOK_SERVERS; i++) {
-		if (book->held[i].server == session->at)
+		if (book->held[i].server == book->at)
 			return i + 1;
 		if (!slot && book_slot_is_free(&book->held[i]))
 			slot = i + 1;
 	}
 	if (slot)
-		book->held[slot - 1].server = session->at;
+		book->held[slot - 1].server = book->at;
 	return slot;
 }
 
@@ -239,7 +239,7 @@ book_add(struct book *book, struct sy_session *session, enum book_kind kind, uin
 		book_put(book, &fresh);
 		book_gauge(book, session, &fresh, 1);
 		entry = book_find(book, kind, key);
-	} else if (session->at && book_slot(book, session, kind) != entry->slot) {
+	} else if (book->at && book_slot(book, session, kind) != entry->slot) {
 		book_gauge(book, session, entry, -1);
 		entry->slot = book_slot(book, session, kind);
 		book_gauge(book, session, entry, 1);

@@ -46,6 +46,8 @@ struct book {
 	struct book_entry *entries;  /* NULL: none */
 	uint32_t size, used;
 	struct sy_held *held;        /* BOOK_SERVERS of them; NULL: nothing was anywhere yet */
+	uint32_t at;                 /* sy_session.at of the server that the message in hand is said to, or comes
+	                              * from; 0: nobody knows */
 	uint8_t part;                /* enum book_part */
 	uint64_t sweep_ms;           /* when what is too old is looked for again */
 };

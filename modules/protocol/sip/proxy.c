@@ -80,14 +80,16 @@ proxy_live(struct sy_session *session, const struct sip_message *message)
 		session->until_ms = session->now_ms + ms;
 }
 
+/* at: of the server that it is said to, or comes from. */
 static void
-proxy_note(struct sy_session *session, enum sy_side side, const struct sip_message *message)
+proxy_note(struct sy_session *session, enum sy_side side, const struct sip_message *message, uint32_t at)
 {
 	struct sip_session *state = session->state;
 
 	/* A trunk carries what others have counted. */
 	if (session->to_server)
 		return;
+	state->book.at = at;
 	book_message(&state->book, session, side, message);
 	proxy_live(session, message);
 }
@@ -134,14 +136,24 @@ proxy_open(struct sy_session *session, struct call *call, enum proxy_step step)
 	return (struct sy_verdict){ .what = SY_OPEN, .exchange = call->exchange };
 }
 
+static bool
+proxy_is_full(const struct sy_session *session)
+{
+	const struct sip_session *state = session->state;
+	const struct sip_conf *conf = session->conf;
+
+	return state->proxy->calls.open >= conf->open_requests;
+}
+
 static struct sy_verdict
 proxy_begin(struct sy_session *session, const struct sip_message *message, size_t whole, uint64_t key)
 {
+	const struct sip_conf *conf = session->conf;
 	struct sip_session *state = session->state;
 	struct proxy *proxy = state->proxy;
 	struct call *call;
-	bool full = proxy->calls.open >= PROXY_OPEN ||
-	            (proxy->calls.n >= PROXY_KEPT && !calls_spare(&proxy->calls));
+	bool full = proxy_is_full(session) ||
+	            (proxy->calls.n >= conf->open_requests + PROXY_KEPT && !calls_spare(&proxy->calls));
 
 	call = full ? NULL : calls_add(&proxy->calls, key);
 	if (!call)
@@ -236,7 +248,7 @@ proxy_request(struct sy_session *session, struct sy_span in, const struct sip_me
 	}
 	if (call)
 		return proxy_again(call, whole);
-	proxy_note(session, SY_CLIENT, message);
+	proxy_note(session, SY_CLIENT, message, 0);
 	return proxy_begin(session, message, whole, key);
 }
 
@@ -251,7 +263,7 @@ proxy_response(struct sy_session *session, struct sy_span in, const struct sip_m
 	struct token token;
 
 	if (call) {
-		proxy_note(session, SY_CLIENT, message);
+		proxy_note(session, SY_CLIENT, message, call->at);
 		return proxy_emit(SY_SERVER, call->exchange, whole, proxy_bytes(session, in, message));
 	}
 	if (routing_branch(message, &proxy->key, &token))
@@ -459,7 +471,7 @@ proxy_answer(struct sy_session *session, struct call *call, uint32_t exchange, s
 	/* It came by another way already. An INVITE may succeed more than once (13.3.1.4, 16.7 step 5). */
 	if (call && call->status && !(call->invite && success))
 		return (struct sy_verdict){ .what = SY_DROP, .exchange = call->exchange, .n = bytes.len };
-	proxy_note(session, SY_SERVER, message);
+	proxy_note(session, SY_SERVER, message, session->at);
 	if (call && message->status >= 200) {
 		proxy_answered(session, call, message->status, bytes);
 		free(call->reply);
@@ -490,10 +502,10 @@ proxy_outside(struct sy_session *session, uint32_t exchange, struct sy_span byte
 		verdict.exchange = exchange;
 		return verdict;
 	}
-	proxy_note(session, SY_SERVER, message);
+	proxy_note(session, SY_SERVER, message, session->at);
 	if (!calls_find_exchange(&proxy->calls, exchange) && !sip_method_is(message, "ACK")) {
-		call = proxy->calls.open < PROXY_OPEN
-			? calls_add(&proxy->calls, routing_asked(message, &proxy->key)) : NULL;
+		call = proxy_is_full(session) ? NULL
+		     : calls_add(&proxy->calls, routing_asked(message, &proxy->key));
 		if (!call) {
 			verdict = proxy_reply(session, message, bytes.len, 503);
 			verdict.to = SY_SERVER;
@@ -502,6 +514,7 @@ proxy_outside(struct sy_session *session, uint32_t exchange, struct sy_span byte
 		}
 		call->outside = call->open = true;
 		call->exchange = exchange;
+		call->at = session->at;
 		proxy->calls.open++;
 		proxy_busy(session);
 	}

@@ -22,8 +22,8 @@
 
 enum {
 	PROXY_MOST = 60000,       /* bytes of a message: with what we add, a window has room for it */
-	PROXY_OPEN = 1000,        /* requests of one client that are without final answer */
-	PROXY_KEPT = 4096,        /* requests of one address that an answer is kept for: the last ones */
+	PROXY_KEPT = 3096,        /* requests of one address that an answer is kept for, the last ones; besides
+	                           * those that may be without one */
 	PROXY_TRIES = 3,          /* servers that may say 503 */
 	PROXY_BRANCH = TOKEN_MOST + 8,
 	TIMER_T1_MS = 500, TIMER_T2_MS = 4000,          /* RFC 3261 17.1.1.1 */
@@ -42,6 +42,7 @@ struct call {
 	uint64_t again_ms;        /* when the answer is said again; 0: only when the request comes again */
 	uint32_t pause_ms;
 	uint32_t exchange;
+	uint32_t at;              /* of one from outside: sy_session.at of the server that asks */
 	uint16_t status;          /* of the final answer; 0: none yet */
 	bool invite;
 	bool outside;             /* a request to the client, of another session */

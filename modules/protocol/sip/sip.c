@@ -43,7 +43,8 @@ static const struct sy_row sip_rows[] = {
 	       .doc = "What schedulers count that go by the load of servers: connections, which in mode proxy "
 	              "are requests with all that belongs to them; or, in modes connection and proxy, requests "
 	              "without final answer (transactions), users that are registered (registrations) or "
-	              "calls that clients have set up (dialogs)."),
+	              "calls (dialogs). In mode proxy one that a server has set up counts if it came over "
+	              "a connection of ours, or from an address that no other server has."),
 	SY_ROW(struct sip_conf, retry_after_s, "retry-after", .max = 86400, .preset = "30",
 	       .doc = "Seconds in Retry-After of our own 503 answers; 0: the field is left out."),
 	SY_ROW(struct sip_conf, keep_dialogs, "keep-dialogs", .preset = "off",
@@ -67,6 +68,10 @@ static const struct sy_row sip_rows[] = {
 	SY_ROW(struct sip_conf, ring_timeout, "ring-timeout", .min = 1000, .max = SY_HOUR, .preset = "200s",
 	       .doc = "How long an INVITE in mode proxy may ring after each provisional answer (RFC 3261 "
 	              "16.6, Timer C: more than three minutes); then its server is told to CANCEL it."),
+	SY_ROW(struct sip_conf, open_requests, "open-requests", .min = 1, .max = 16000, .preset = "1000",
+	       .doc = "Mode proxy: requests without final answer that one client may have, which is a connection, "
+	              "or an address and port over UDP; more are answered with 503. A trunk that carries the "
+	              "calls of many has more of them than a phone."),
 	SY_ROW(struct sip_conf, path, "path", .words = sip_paths, .preset = "on",
 	       .doc = "Mode proxy: whether a REGISTER gets a Path (RFC 3327), by which requests for the "
 	              "client find its connection: on; only if the client is one that says that it "

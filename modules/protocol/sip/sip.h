@@ -38,6 +38,7 @@ struct sip_conf {
 	struct sy_addr server_side;
 	struct sy_choice path;
 	struct sy_msec ring_timeout;
+	uint32_t open_requests;
 	bool record_route, overload_control;
 };
 
