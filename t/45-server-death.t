@@ -141,8 +141,9 @@ subtest 'a server process that is killed' => sub {
 	my $r = $crowd->wait('all to be held by the others', sub { $_[0]{held} == 60 });
 	my $by = $r->{lost_by}{s3} - ($before->{lost_by}{s3} // 0);
 	is($r->{lost} - $before->{lost}, $by, "its $by connections are lost, and no others");
-	# Those who were in the middle of their exchange with it are lost with it; there is no other way.
-	cmp_ok($r->{new_failed} - $before->{new_failed}, '<=', 3, 'new ones: at most those that it was just serving');
+	# Those who were in the middle of their exchange with it are lost with it; there is no other way. On a busy
+	# machine they are more.
+	cmp_ok($r->{new_failed} - $before->{new_failed}, '<=', 3 + $before->{pending}, 'new ones: at most those that it was just serving');
 	cmp_ok($r->{new_max}, '<', $t{slack}, "the slowest waited $r->{new_max} ms");
 	$servers[2]->again;
 	$sy->wait_up('web', 's3');
