@@ -91,10 +91,10 @@ subtest 'wrong combinations' => sub {
 };
 
 subtest 'bodies' => sub {
-	require Digest::SHA;
+	require Digest::MD5;
 	my $body = join '', map { chr rand 256 } 1 .. 1_000_000;
 	$certs->write_file('body', $body);
-	is(ask('web', '--http2', '--data-binary', '@' . $certs->path('body'), url('web', '/sum')), '1000000 ' . Digest::SHA::sha256_hex($body) . "\n", 'up');
+	is(ask('web', '--http2', '--data-binary', '@' . $certs->path('body'), url('web', '/sum')), '1000000 ' . Digest::MD5::md5_hex($body) . "\n", 'up');
 };
 
 subtest 'h2load and nghttp' => sub {

@@ -2,7 +2,7 @@
 package Web;
 use strict;
 use warnings;
-use Digest::SHA;
+use Digest::MD5;
 use Exporter qw(import);
 use File::Temp qw(tempdir);
 use IO::Socket::INET;
@@ -29,7 +29,7 @@ sub web {
 			my %field = map { lc($_->[0]) => $_->[1] } map { [/^([^:]+):\s*(.*)$/] } split /\r\n/, $head =~ s/^.*?\r\n//r;
 			my $request = { method => $method, path => $path, field => \%field, head => $head };
 			syswrite $sock, "HTTP/1.1 100 Continue\r\n\r\n" if ($field{expect} // '') =~ /100/;
-			my $sum = Digest::SHA->new(256);
+			my $sum = Digest::MD5->new;
 			my $left = $field{'content-length'} // 0;
 			my $length = 0;
 			if (($field{'transfer-encoding'} // '') eq 'chunked') {
