@@ -126,8 +126,8 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 		return way_close(conn, REASON_PROTOCOL_CUT);
 	}
 	if (!talk->routed)
-		return way_close(conn, conn->server_addr.family || talk->opened ? REASON_CLIENT_DONE
-		                                                                : REASON_CLIENT_EARLY);
+		return way_close(conn, conn->server_addr.family || talk->opened || talk->n_exchanges
+		                 ? REASON_CLIENT_DONE : REASON_CLIENT_EARLY);
 	/* The client may still want to hear the rest. A server that others will use is not told. */
 	if (!service_run(conn)->shares && side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
 		side_end(&conn->server);
