@@ -458,6 +458,7 @@ test_mistakes(void)
 {
 	static const struct { const char *settings, *words; } rows[] = {
 		{ "rule { path ~(; deny on; }", "pattern" },
+		{ "rule { path /x pool web; }", "no path is pool" },
 		{ "rule { deny on; answer 200; }", "only one of deny, redirect and answer" },
 		{ "redirect https://%hots/;", "there is no variable %hots" },
 		{ "redirect https://%host/\\1;", "there is none here" },

@@ -391,7 +391,7 @@ subtest 'broken settings' => sub {
 		["certificate $dir/text; key $dir/web.key;", qr/no certificate in PEM form in \S+text/],
 		["certificate $dir/web.crt;", qr/web\.crt holds no private key, and none is named/],
 		["certificate $dir/web.crt; key $dir/text;", qr/no private key in PEM form in \S+text/],
-		["certificate $dir/absent.crt; key $dir/web.key;", qr/cannot read \S+absent\.crt: No such file/],
+		["certificate $dir/absent.crt; key $dir/web.key;", qr/certificate: cannot read \S+absent\.crt: No such file/],
 		["key $dir/web.key;", qr/the certificate that it belongs to must stand before it/],
 		["$pair key $dir/web.key;", qr/has a key already/],
 		["policy modern;", qr/tls of a listener needs a certificate/],

@@ -173,6 +173,7 @@ subtest 'refusals are sentences' => sub {
 		['GET', '/v1/nothing', undef, 404, qr/there is no/],
 		['PUT', '/v1/services', undef, 405, qr/not for/],
 		['POST', '/v1/servers/s9', { wish => 'drain' }, 404, qr/did you mean s/],
+		['POST', '/v1/servers/s1', { wish => 'drain', pool => 'nope' }, 404, qr/pool nope has no server s1/],
 		['POST', '/v1/servers/s1', { wish => 'explode' }, 400, qr/drain/],
 		['POST', '/v1/servers/s1', { weight => 70000 }, 400, qr/65535/],
 		['POST', '/v1/servers/s1', { weight => -1 }, 400, qr/65535/],

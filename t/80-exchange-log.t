@@ -126,6 +126,12 @@ subtest 'answers of our own' => sub {
 	my ($up, $down) = (0, 0);
 	for (@lines[0 .. 3]) { my ($u, $d) = / up=(\d+) down=(\d+)/; $up += $u; $down += $d }
 	like($conn, qr/ up=$up down=$down exchanges=3 end=protocol$/, 'and they add up');
+	$sock = dial($port{own});
+	say($sock, "GET /go HTTP/1.1\r\nHost: a\r\n\r\n");
+	hear($sock, qr/\r\n\r\n/);
+	close $sock;
+	quiet();
+	like((lines(3, qr/ connection .*service=own/))[-1], qr/ exchanges=1 end=client-done$/, 'who leaves after one was not early');
 };
 
 subtest 'a format' => sub {

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 use Test::More;
 use lib "$ENV{STEELYARD_SRC}/t/lib";
+use File::Temp ();
 use Steelyard;
 use Crowd qw(descriptors memory sanitized wait_for);
 use Errno qw(EINPROGRESS);
@@ -17,6 +18,11 @@ $SIG{PIPE} = 'IGNORE';
 my $echo = Crowd::Server->new('s1');
 my $flood = Crowd::Server->new('f1', what => 'flood');
 my $dead = Crowd::Server->new('d1');
+my $dir = File::Temp::tempdir('steelyard-hostile-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+chmod 0755, $dir;
+open my $page, '>', "$dir/page.html" or die $!;
+print $page 'x' x 50_000;
+close $page;
 my $sy = Steelyard->start(<<CONF);
 pool echo { server s1 127.0.0.1:@{[ $echo->port ]}; }
 pool flood { server f1 127.0.0.1:@{[ $flood->port ]}; }
@@ -25,8 +31,9 @@ virtual-service echo { listen 127.0.0.1:0; pool echo; monitor off; }
 virtual-service flood { listen 127.0.0.1:0; pool flood; monitor off; }
 virtual-service dead { listen 127.0.0.1:0; pool dead; monitor off; connect-timeout 1s; tries 1; }
 virtual-service proxied { listen 127.0.0.1:0; pool echo; monitor off; accept-proxy-from 127.0.0.0/30; greet-timeout 1s; }
+virtual-service page { listen 127.0.0.1:0; pool echo; monitor off; protocol http { rule { path /; answer 200; body $dir/page.html; } } }
 CONF
-my %port = map { $_ => $sy->port($_) } qw(echo flood dead proxied);
+my %port = map { $_ => $sy->port($_) } qw(echo flood dead proxied page);
 my @workers = map { $_->{pid} } grep { $_->{role} eq 'worker' } @{ $sy->processes };
 my $crowd = Crowd->new("127.0.0.1:$port{echo}", hold => 20, every => 50, rate => 20);
 $crowd->wait('the crowd', sub { $_[0]{held} == 20 });
@@ -344,5 +351,24 @@ SKIP: {
 }
 my $status = $sy->api('GET', '/v1/services');
 is(sum(map { $_->{active}, map { $_->{active} } @{ $_->{servers} } } @{ $status->{services} }), 0, 'no counter has drifted');
+# What is asked for is 1,500 times shorter than what is answered.
+subtest 'answers of our own that nobody takes' => sub {
+	my $own = sub { my $sum = 0; $sum += memory($_)->{own} for @workers; return $sum };
+	my $asked = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+	my $before = $own->();
+	my @greedy = map { my $sock = client($port{page}); $sock->blocking(0); syswrite $sock, $asked x 5000; $sock } 1 .. 5;
+	$sy->api('GET', '/v1/connections') for 1 .. 3;
+	SKIP: {
+		skip 'built with sanitizers: memory says nothing', 1 if sanitized();
+		my $more = $own->() - $before;
+		cmp_ok($more, '<', 40_000, "$more KiB more in the workers");
+	}
+	my ($sock, $bytes) = (client($port{page}), '');
+	syswrite $sock, $asked x 200;
+	shutdown $sock, 1;
+	1 while IO::Select->new($sock)->can_read($Steelyard::LIMIT) && sysread $sock, $bytes, 1 << 20, length $bytes;
+	is(() = $bytes =~ m{HTTP/1\.1 200 }g, 200, 'who takes them gets all of them');
+};
+
 is($sy->stop, 0, 'it ends well');
 done_testing;

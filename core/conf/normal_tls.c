@@ -82,6 +82,13 @@ pem_problem(struct sy_span content)
 		: "";
 }
 
+/* As whoever wrote it calls it. */
+static const char *
+pair_name(const struct node *node)
+{
+	return strcmp(node->name, "chain") == 0 ? "certificate" : node->name;
+}
+
 /* The content of the file that a statement names; complains when it cannot be read. */
 static struct sy_span
 pair_content(struct pairs *pairs, struct node *node, const char **path)
@@ -93,12 +100,12 @@ pair_content(struct pairs *pairs, struct node *node, const char **path)
 	if (node->n_args != 1)
 		return sy_span("", 0);
 	if (!file || file->problem) {
-		complain(pairs->complaints, node, "%s: cannot read %s: %s", node->name, *path,
+		complain(pairs->complaints, node, "%s: cannot read %s: %s", pair_name(node), *path,
 			 file ? file->problem : "that is no path");
 		return sy_span("", 0);
 	}
 	if (file->content.len == 0)
-		complain(pairs->complaints, node, "%s: %s is empty", node->name, *path);
+		complain(pairs->complaints, node, "%s: %s is empty", pair_name(node), *path);
 	return file->content;
 }
 
@@ -117,7 +124,7 @@ pair_chain(struct pairs *pairs, struct node *node)
 	node->found[0] = pem_certificates(pairs->arena, content);
 	if (node->found[0].len == 0)
 		complain(pairs->complaints, node, "%s: there is no certificate in PEM form in %s%s",
-			 node->name, path, pem_problem(content));
+			 pair_name(node), path, pem_problem(content));
 }
 
 static void

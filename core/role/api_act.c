@@ -45,6 +45,16 @@ wish_near(struct request *request, const char *name)
 	free(names);
 }
 
+static bool
+api_find_any(const struct config *config, const char *name)
+{
+	for (uint32_t p = 0; p < config->n_pools; p++)
+		for (uint32_t i = 0; i < config->pools[p].n_servers; i++)
+			if (strcmp(config->pools[p].servers[i].name, name) == 0)
+				return true;
+	return false;
+}
+
 bool
 api_find_server(struct request *request, const char *name, const char *pool_name,
                 const struct service *service, const struct pool **in, const struct server **out)
@@ -68,6 +78,10 @@ api_find_server(struct request *request, const char *name, const char *pool_name
 	}
 	if (!name)
 		request_error(request, 400, "say which server: server=NAME");
+	else if (found == 0 && (pool_name || service) && api_find_any(config, name))
+		request_error(request, 404, "%s %s has no server %s%s%s", service ? "service" : "pool",
+		              service ? service->name : pool_name, name, service && pool_name ? " of pool " : "",
+		              service && pool_name ? pool_name : "");
 	else if (found == 0)
 		wish_near(request, name);
 	else if (found > 1)

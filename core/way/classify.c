@@ -45,7 +45,7 @@ classify_step(struct conn *conn)
 	struct service_run *run;
 	/* What a datagram has begun is seen in way/post.c. */
 	bool first = !conn->server_addr.family && !conn->datagrams &&
-	             !(conn->talk && conn->talk->opened);
+	             !(conn->talk && (conn->talk->opened || conn->talk->n_exchanges));
 	enum step next;
 
 	if (conn->tunnel)

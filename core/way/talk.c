@@ -126,8 +126,8 @@ talk_cut(struct conn *conn, struct side *side, struct sy_span in)
 		return way_close(conn, REASON_PROTOCOL_CUT);
 	}
 	if (!talk->routed)
-		return way_close(conn, conn->server_addr.family || talk->opened ? REASON_CLIENT_DONE
-		                                                                : REASON_CLIENT_EARLY);
+		return way_close(conn, conn->server_addr.family || talk->opened || talk->n_exchanges
+		                 ? REASON_CLIENT_DONE : REASON_CLIENT_EARLY);
 	/* The client may still want to hear the rest. A server that others will use is not told. */
 	if (!service_run(conn)->shares && side_open(&conn->server) && !side_pending(&conn->server) && !conn->server.shut)
 		side_end(&conn->server);
@@ -471,6 +471,13 @@ talk_ask(struct conn *conn, enum sy_side side, uint32_t exchange, struct sy_span
 	return verdict;
 }
 
+/* What we answer ourselves may be many times what was asked: it is taken before more is asked for. */
+static bool
+talk_owes(const struct conn *conn, const struct side *side)
+{
+	return side == &conn->client && !conn->talk->routed && side_pending(side);
+}
+
 /* Shows the module what is there. */
 static enum step
 talk_show(struct conn *conn, struct side *side)
@@ -493,7 +500,7 @@ talk_show(struct conn *conn, struct side *side)
 		}
 		if (talk_breaks_promise(talk, side, which, in.len))
 			return talk_cut_short(conn, side);
-		if (!talk_has_news(talk, side, which, in.len))
+		if (talk_owes(conn, side) || !talk_has_news(talk, side, which, in.len))
 			return WAIT;
 		talk->needs[which] = talk->again[which] = false;
 		talk->told_eof[which] = side->eof;

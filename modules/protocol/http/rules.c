@@ -296,6 +296,20 @@ rules_rewrites_make(struct sy_blocks *rewrites, struct sy_err *err)
 	return 0;
 }
 
+/* A word that no path can be is a name that was forgotten: `rule { path /x pool web; }`. */
+static int
+rules_check_paths(const struct sy_list *paths, struct sy_err *err)
+{
+	for (uint32_t i = 0; i < paths->n; i++) {
+		const char *word = paths->at[i] + (*paths->at[i] == '!');
+
+		if (!strchr("/*~", *word))
+			return sy_fail(err, "path: no path is %s: it begins with a slash, or the word with * or ~ (of "
+			                    "several settings on one line each is name=value)", word);
+	}
+	return 0;
+}
+
 /* What the rule leads to must be one thing, and its texts must make sense. */
 static int
 rules_check(const struct rule *rule, struct sy_err *err)
@@ -333,7 +347,8 @@ rules_make_one(struct rule *rule, struct sy_err *err)
 		if (!*lists[i].words)
 			return -1;
 	}
-	if (rules_check(rule, err) != 0 || rules_matches_make("header", &rule->header, err) != 0 ||
+	if (rules_check_paths(&rule->path, err) != 0 || rules_check(rule, err) != 0 ||
+	    rules_matches_make("header", &rule->header, err) != 0 ||
 	    rules_matches_make("cookie", &rule->cookie, err) != 0 ||
 	    rules_matches_make("query", &rule->query, err) != 0 ||
 	    rules_rewrites_make(&rule->rewrite, err) != 0 ||
