@@ -63,7 +63,7 @@ ask(struct client *client)
 			"REGISTER sip:lab.test SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bK%u-%u-%u\r\n"
 			"From: <sip:u%u-%u@lab.test>;tag=1\r\nTo: <sip:u%u-%u@lab.test>\r\nCall-ID: %u-%u\r\n"
 			"CSeq: %u REGISTER\r\nMax-Forwards: 70\r\nContact: <sip:u@127.0.0.1>\r\n"
-			"Authorization: NTLM x\r\nms-keep-alive: UAC;hop-hop=yes\r\nContent-Length: 0\r\n\r\n",
+			"Authorization: TLS-DSK x\r\nms-keep-alive: UAC;hop-hop=yes\r\nContent-Length: 0\r\n\r\n",
 			id, user, client->cseq, id, user, id, user, id, user, client->cseq);
 	client->wanted = users;
 	waiting++;

@@ -107,6 +107,34 @@ count_answer(struct crowd_client *client, int server)
 }
 
 void
+count_deed(struct crowd_client *client, enum crowd_deed deed)
+{
+	if (client->crowd->stage == CROWD_WAITS)
+		return;
+	client->target->deeds[deed]++;
+	client->crowd->deeds[deed]++;
+}
+
+void
+count_present(struct crowd_client *client, bool present)
+{
+	if (client->present != present)
+		client->target->present += present ? 1 : -1;
+	client->present = present;
+}
+
+int
+count_all_present(const struct crowd *crowd, const struct crowd_protocol *protocol)
+{
+	int present = 0;
+
+	for (int i = 0; i < crowd->target_count; i++)
+		if (crowd->targets[i].protocol == protocol && !crowd->targets[i].kind)
+			present += crowd->targets[i].present;
+	return present;
+}
+
+void
 count_fault(struct crowd_client *client, const char *words, const char *example)
 {
 	struct crowd *crowd = client->crowd;

@@ -9,6 +9,7 @@ const char options_usage[] =
     "\n"
     "Reads targets, one per line, from FILE (- is standard input), and uses them all: short\n"
     "clients connect, have one exchange and close; long ones stay. Each answer is checked.\n"
+    "Users sign in, call and sign out; meetings are joined; media go through relays.\n"
     "\n"
     "  --target WORDS     one more target, written as a line of FILE\n"
     "  --short N          short clients per target (default 2)\n"
@@ -16,8 +17,7 @@ const char options_usage[] =
     "  --pause TIME       rest of a short client between connections (default 500ms)\n"
     "  --interval TIME    time between the exchanges of a long client (default 1s)\n"
     "  --ramp TIME        the clients begin within that time (default 1s)\n"
-    "  --bulk SIZE        some answers and some questions are that large (default 0: none)\n"
-    "  --bulk-every N     every Nth exchange of a client is large (default 8)\n"
+    "  --share SIZE       what is shared in a meeting (default 64k)\n"
     "  --half-close N     every Nth short connection says its end with the question and waits\n"
     "                     for the server's (default 4; 0: none)\n"
     "  --source NET       clients take their own addresses from there, e.g. 127.30.0.0/16\n"
@@ -27,7 +27,6 @@ const char options_usage[] =
     "  --retry-after TIME  rest before the second try after a lost connection (default 200ms)\n"
     "  --retry-within TIME  limit for the second try, from the loss on (default 5s)\n"
     "  --keep-all         a lost connection is a failure, even if the second try succeeds\n"
-    "  --no-udp           leave out udp targets\n"
     "  --wait TIME        begin when every target has answered, give up after that time\n"
     "  --for TIME         end after that time (default: with SIGINT or SIGTERM)\n"
     "  --rounds N         each client ends after N exchanges\n"
@@ -48,8 +47,7 @@ enum {
 	OPTION_PAUSE,
 	OPTION_INTERVAL,
 	OPTION_RAMP,
-	OPTION_BULK,
-	OPTION_BULK_EVERY,
+	OPTION_SHARE,
 	OPTION_HALF_CLOSE,
 	OPTION_SOURCE,
 	OPTION_ROAM,
@@ -58,7 +56,6 @@ enum {
 	OPTION_RETRY_AFTER,
 	OPTION_RETRY_WITHIN,
 	OPTION_KEEP_ALL,
-	OPTION_NO_UDP,
 	OPTION_WAIT,
 	OPTION_FOR,
 	OPTION_ROUNDS,
@@ -77,8 +74,7 @@ static const struct option options_table[] = {
     {"pause", required_argument, NULL, OPTION_PAUSE},
     {"interval", required_argument, NULL, OPTION_INTERVAL},
     {"ramp", required_argument, NULL, OPTION_RAMP},
-    {"bulk", required_argument, NULL, OPTION_BULK},
-    {"bulk-every", required_argument, NULL, OPTION_BULK_EVERY},
+    {"share", required_argument, NULL, OPTION_SHARE},
     {"half-close", required_argument, NULL, OPTION_HALF_CLOSE},
     {"source", required_argument, NULL, OPTION_SOURCE},
     {"roam", no_argument, NULL, OPTION_ROAM},
@@ -87,7 +83,6 @@ static const struct option options_table[] = {
     {"retry-after", required_argument, NULL, OPTION_RETRY_AFTER},
     {"retry-within", required_argument, NULL, OPTION_RETRY_WITHIN},
     {"keep-all", no_argument, NULL, OPTION_KEEP_ALL},
-    {"no-udp", no_argument, NULL, OPTION_NO_UDP},
     {"wait", required_argument, NULL, OPTION_WAIT},
     {"for", required_argument, NULL, OPTION_FOR},
     {"rounds", required_argument, NULL, OPTION_ROUNDS},
@@ -155,10 +150,10 @@ options_measure(struct crowd *crowd, int option, const char *value, struct lab_e
 		return text_duration(value, &crowd->wait_for, err);
 	case OPTION_FOR:
 		return text_duration(value, &crowd->run_for, err);
-	case OPTION_BULK:
-		return text_size(value, &crowd->bulk, err);
-	case OPTION_BULK_EVERY:
-		return text_number(value, 1, UINT32_MAX, &crowd->bulk_every, err);
+	case OPTION_SHARE:
+		if (text_size(value, &crowd->share, err))
+			return -1;
+		return crowd->share ? 0 : err_set(err, "nothing cannot be shared");
 	case OPTION_HALF_CLOSE:
 		return text_number(value, 0, UINT32_MAX, &crowd->half_close_every, err);
 	case OPTION_ROUNDS:
@@ -190,9 +185,6 @@ options_set(struct crowd *crowd, int option, char *value, struct lab_err *err)
 	case OPTION_KEEP_ALL:
 		crowd->keep_all = true;
 		return 0;
-	case OPTION_NO_UDP:
-		crowd->no_udp = true;
-		return 0;
 	case OPTION_EXPECT:
 		crowd->expect = value;
 		return 0;
@@ -215,17 +207,6 @@ options_set(struct crowd *crowd, int option, char *value, struct lab_err *err)
 	}
 }
 
-static void
-options_leave_out_udp(struct crowd *crowd)
-{
-	int kept = 0;
-
-	for (int i = 0; i < crowd->target_count; i++)
-		if (crowd->targets[i].transport != LAB_UDP)
-			crowd->targets[kept++] = crowd->targets[i];
-	crowd->target_count = kept;
-}
-
 int
 options_read(struct crowd *crowd, int argc, char **argv, struct lab_err *err)
 {
@@ -245,7 +226,9 @@ options_read(struct crowd *crowd, int argc, char **argv, struct lab_err *err)
 		return err_set(err, "one list of targets is enough; see lab-crowd --help");
 	if (optind < argc && text_list(argv[optind], TARGET_WORDS, options_target_line, crowd, err))
 		return -1;
-	if (crowd->no_udp)
-		options_leave_out_udp(crowd);
+	for (int i = 0; i < crowd->target_count; i++)
+		if (crowd->targets[i].join && !who_target(crowd, crowd->targets[i].join, 0))
+			return err_set(err, "%s: there is no target %s with the meeting's page",
+				       crowd->targets[i].name, crowd->targets[i].join);
 	return crowd->target_count ? 0 : err_set(err, "no targets; see lab-crowd --help");
 }

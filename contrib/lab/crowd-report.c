@@ -1,7 +1,6 @@
-/* The end of it: a table and a verdict for people, the same as JSON for tests. */
+/* The end of it: a table and a verdict for people. The same as JSON for tests is in crowd-json.c. */
 #include "crowd.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -32,6 +31,9 @@ report_verdict(const struct crowd *crowd, struct lab_buf *reasons)
 		if (!target->exchanges && !target->optional)
 			buf_print(reasons, "%s (%s) carried no traffic\n", target->name,
 				  addr_text(&target->addr, addr));
+		else if (target->shorts && target->exchanges && target->protocol->missing &&
+			 target->protocol->missing(target))
+			buf_print(reasons, "%s: %s\n", target->name, target->protocol->missing(target));
 		if (target->failed)
 			buf_print(reasons, "%s: %" PRIu64 " failed\n", target->name,
 				  target->failed);
@@ -67,6 +69,28 @@ report_table(const struct crowd *crowd, FILE *to)
 	}
 }
 
+/* What people did: one line for those who talk, one for their meetings, one for their media. */
+static void
+report_deeds(const struct crowd *crowd, FILE *to)
+{
+	const uint64_t *deeds = crowd->deeds;
+
+	if (deeds[DEED_SIGN_IN])
+		fprintf(to,
+			"users: signed in %" PRIu64 " times, %" PRIu64 " of them by way of another pool, kept "
+			"their connection %" PRIu64 " times with CRLF\n",
+			deeds[DEED_SIGN_IN], deeds[DEED_REDIRECT], deeds[DEED_KEEP_ALIVE]);
+	if (deeds[DEED_CALL] + deeds[DEED_CUT])
+		fprintf(to, "calls: %" PRIu64 " from INVITE to BYE, %" PRIu64 " cut\n", deeds[DEED_CALL],
+			deeds[DEED_CUT]);
+	if (deeds[DEED_MEETING])
+		fprintf(to, "meetings: joined %" PRIu64 " times, something was shared %" PRIu64 " times\n",
+			deeds[DEED_MEETING], deeds[DEED_SHARE]);
+	if (deeds[DEED_ALLOCATION])
+		fprintf(to, "media: %" PRIu64 " allocations, %" PRIu64 " packets there and back\n",
+			deeds[DEED_ALLOCATION], deeds[DEED_MEDIA]);
+}
+
 void
 report_print(struct crowd *crowd, FILE *to)
 {
@@ -86,6 +110,7 @@ report_print(struct crowd *crowd, FILE *to)
 		"connections lost and tried once more: %" PRIu64 " moved to another server, "
 		"%" PRIu64 " answered again by the same\n",
 		crowd->moved, crowd->again);
+	report_deeds(crowd, to);
 	if (crowd->strayed)
 		fprintf(to, "web sessions that were not found again: %" PRIu64 "\n", crowd->strayed);
 	for (int i = 0; i < CROWD_FAULTS && crowd->faults[i].target; i++) {
@@ -104,137 +129,4 @@ report_print(struct crowd *crowd, FILE *to)
 		fprintf(to, "NOT well:\n%.*s", (int)reasons.len, buf_front(&reasons));
 	fflush(to);
 	buf_free(&reasons);
-}
-
-static void
-report_string(FILE *to, const char *text)
-{
-	fputc('"', to);
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c == '"' || c == '\\')
-			fprintf(to, "\\%c", c);
-		else if (c < 0x20 || c > 0x7e)
-			fprintf(to, "\\u%04x", c);
-		else
-			fputc(c, to);
-	}
-	fputc('"', to);
-}
-
-static void
-report_json_target(const struct crowd *crowd, const struct crowd_target *target, FILE *to)
-{
-	char addr[ADDR_TEXT];
-	const char *comma = "";
-
-	fprintf(to, "    {\"name\": ");
-	report_string(to, target->name);
-	fprintf(to,
-		", \"address\": \"%s\", \"transport\": \"%s\", \"optional\": %s, "
-		"\"exchanges\": %" PRIu64 ", \"failed\": %" PRIu64 ", \"moved\": %" PRIu64
-		", \"again\": %" PRIu64 ", \"strayed\": %" PRIu64 ", \"switched\": %" PRIu64 ", \"unanswered\": %" PRIu64
-		", \"connections\": %" PRIu64 ", \"slowest_ms\": %.3f, \"servers\": {",
-		addr_text(&target->addr, addr), transport_name(target->transport),
-		target->optional ? "true" : "false", target->exchanges, target->failed,
-		target->moved, target->again, target->strayed, target->switched, target->unanswered,
-		target->connections, target->slowest * 1000);
-	for (int i = 0; i < crowd->server_count; i++) {
-		if (!target->by_server[i].exchanges)
-			continue;
-		fprintf(to, "%s", comma);
-		report_string(to, crowd->servers[i]);
-		fprintf(to, ": %" PRIu64, target->by_server[i].exchanges);
-		comma = ", ";
-	}
-	fprintf(to, "}}");
-}
-
-static void
-report_json_times(const struct crowd_times *times, const char *name, FILE *to)
-{
-	fprintf(to,
-		"  \"%s\": {\"count\": %" PRIu64 ", \"p50\": %.3f, \"p99\": %.3f, "
-		"\"longest\": %.3f},\n",
-		name, times->count, times_percentile(times, 50) * 1000,
-		times_percentile(times, 99) * 1000, times->longest * 1000);
-}
-
-static void
-report_json_servers(const struct crowd *crowd, FILE *to)
-{
-	fprintf(to, "  \"servers\": {");
-	for (int i = 0; i < crowd->server_count; i++) {
-		uint64_t sum = 0;
-
-		for (int j = 0; j < crowd->target_count; j++)
-			sum += crowd->targets[j].by_server[i].exchanges;
-		fprintf(to, "%s", i ? ", " : "");
-		report_string(to, crowd->servers[i]);
-		fprintf(to, ": %" PRIu64, sum);
-	}
-	fprintf(to, "},\n");
-}
-
-static void
-report_json_faults(const struct crowd *crowd, FILE *to)
-{
-	fprintf(to, "  \"failures\": [");
-	for (int i = 0; i < CROWD_FAULTS && crowd->faults[i].target; i++) {
-		const struct crowd_fault *fault = &crowd->faults[i];
-
-		fprintf(to, "%s\n    {\"target\": ", i ? "," : "");
-		report_string(to, fault->target->name);
-		fprintf(to, ", \"words\": ");
-		report_string(to, fault->words);
-		fprintf(to, ", \"example\": ");
-		report_string(to, fault->example);
-		fprintf(to, ", \"count\": %" PRIu64 ", \"first_s\": %.3f, \"last_s\": %.3f}",
-			fault->count, fault->first, fault->last);
-	}
-	fprintf(to, "],\n  \"failures_in_other_words\": %" PRIu64 "\n", crowd->unkept);
-}
-
-static void
-report_json_write(const struct crowd *crowd, FILE *to)
-{
-	struct lab_buf reasons = {0};
-	bool well = report_verdict(crowd, &reasons);
-
-	buf_add(&reasons, "", 1);
-	fprintf(to, "{\n  \"well\": %s,\n  \"reasons\": ", well ? "true" : "false");
-	report_string(to, buf_front(&reasons));
-	buf_free(&reasons);
-	fprintf(to,
-		",\n  \"seconds\": %.3f,\n  \"clients\": %" PRIu32 ",\n  \"exchanges\": %" PRIu64
-		",\n  \"failed\": %" PRIu64 ",\n  \"moved\": %" PRIu64 ",\n  \"again\": %" PRIu64
-		",\n  \"strayed\": %" PRIu64 ",\n  \"switched\": %" PRIu64 ",\n  \"connections\": %" PRIu64
-		",\n  \"bytes\": %" PRIu64 ",\n",
-		crowd->ended - crowd->started, crowd->client_count, crowd->exchanges, crowd->failed,
-		crowd->moved, crowd->again, crowd->strayed, crowd->switched, crowd->connections, crowd->bytes);
-	report_json_times(&crowd->answer_times, "answer_ms", to);
-	report_json_times(&crowd->connect_times, "connect_ms", to);
-	report_json_servers(crowd, to);
-	fprintf(to, "  \"targets\": [\n");
-	for (int i = 0; i < crowd->target_count; i++) {
-		report_json_target(crowd, &crowd->targets[i], to);
-		fprintf(to, "%s\n", i + 1 < crowd->target_count ? "," : "");
-	}
-	fprintf(to, "  ],\n");
-	report_json_faults(crowd, to);
-	fprintf(to, "}\n");
-}
-
-int
-report_json(const struct crowd *crowd, const char *path, struct lab_err *err)
-{
-	FILE *to = strcmp(path, "-") ? fopen(path, "we") : stdout;
-	int failed;
-
-	if (!to)
-		return err_set(err, "cannot write %s: %s", path, strerror(errno));
-	report_json_write(crowd, to);
-	failed = to == stdout ? fflush(to) : fclose(to);
-	return failed ? err_set(err, "cannot write %s: %s", path, strerror(errno)) : 0;
 }

@@ -108,6 +108,20 @@ screen_target(struct screen *screen, struct crowd_target *target)
 	screen_line_end(screen);
 }
 
+/* Who is there, and what they did until now. */
+static void
+screen_people(const struct screen *screen)
+{
+	const struct crowd *crowd = screen->crowd;
+
+	buf_print(screen->out,
+		  " %d users signed in, %d in meetings, %d allocations, %" PRIu64 " calls, %" PRIu64
+		  " shares",
+		  count_all_present(crowd, &protocol_sip), count_all_present(crowd, &protocol_psom),
+		  count_all_present(crowd, &protocol_turn), crowd->deeds[DEED_CALL],
+		  crowd->deeds[DEED_SHARE]);
+}
+
 static void
 screen_head(struct screen *screen)
 {
@@ -122,6 +136,7 @@ screen_head(struct screen *screen)
 		  crowd->again, crowd->failed);
 	screen_style(screen, "0");
 	screen_line_end(screen);
+	screen_people(screen);
 	screen_line_end(screen);
 	screen_style(screen, "4");
 	buf_print(screen->out, "%-17s%5s%6s", "service", "open", "/s");
@@ -229,6 +244,8 @@ screen_log(struct screen *screen)
 		buf_print(screen->out, " %s %.0f/s", crowd->servers[screen->order[i]],
 			  (double)(sum - before) / screen->since);
 	}
+	buf_print(screen->out, ";");
+	screen_people(screen);
 	buf_print(screen->out, "; moved %" PRIu64 ", again %" PRIu64 ", failed %" PRIu64 "\n",
 		  crowd->moved, crowd->again, crowd->failed);
 }

@@ -8,6 +8,8 @@
  *	all:    GET /dialin/ without the cookie, which must be set again
  *	        POST /mcx (a session, if there is none), GET /mcx/SESSION
  *
+ * With web=servers all are like phones: servers among themselves show certificates instead (444).
+ *
  * With web=cookie a session outlives its connection, because the cookie leads back to its server. With
  * web=connection it is as old as the connection and ended with each exchange. A session that is not
  * found has strayed: no failure (its server may be gone), but counted.
@@ -27,6 +29,13 @@
 enum {
 	WEB_WORD = 128,
 	WEB_CLOSES = 16, /* so often connections may be ended in one exchange */
+};
+
+/* How long sessions live; servers have no users. */
+enum web_kind {
+	WEB_CONNECTION,
+	WEB_COOKIE,
+	WEB_SERVERS,
 };
 
 enum web_step {
@@ -56,40 +65,37 @@ struct web_body {
 	    words[WEB_WORD * 2];
 };
 
-int
-web_init(struct crowd_client *client)
-{
-	client->web = calloc(1, sizeof(*client->web));
-	return client->web ? 0 : -1;
-}
-
-void
+static void
 web_connected(struct crowd_client *client)
 {
-	struct crowd_web *web = client->web;
+	struct crowd_web *web = client->state;
 
 	web->logged_on = web->closes = false;
-	if (client->target->web == CROWD_WEB_CONNECTION)
+	if (client->target->kind != WEB_COOKIE)
 		web->session[0] = web->cookie[0] = 0;
 }
 
-void
+static void
 web_failed(struct crowd_client *client)
 {
-	client->web->closed = 0;
-	client->web->session[0] = 0;
+	struct crowd_web *web = client->state;
+
+	web->closed = 0;
+	web->session[0] = 0;
 }
 
-bool
+static bool
 web_closes(const struct crowd_client *client)
 {
-	return client->web && client->web->closes;
+	const struct crowd_web *web = client->state;
+
+	return web->closes;
 }
 
 static bool
 web_is_desk(const struct crowd_client *client)
 {
-	return client->number % 2 == 0;
+	return client->number % 2 == 0 && client->target->kind != WEB_SERVERS;
 }
 
 /* ---- requests ---- */
@@ -113,7 +119,7 @@ static void
 web_request(struct crowd_client *client)
 {
 	const struct crowd_target *target = client->target;
-	struct crowd_web *web = client->web;
+	struct crowd_web *web = client->state;
 	char line[WEB_WORD * 2], host[ADDR_TEXT], text[NTLM_TEXT];
 	struct lab_buf *out = &client->out;
 
@@ -121,7 +127,7 @@ web_request(struct crowd_client *client)
 		 client->crowd->id, client->number, ++web->requests);
 	buf_print(out, "%s HTTP/1.1\r\nHost: %s\r\nX-Lab-User: %s\r\nX-Lab-Id: %s\r\n",
 		  web_line(web, line),
-		  target->tls_name ? target->tls_name : addr_text(&target->addr, host), web->user,
+		  target->host ? target->host : addr_text(&target->addr, host), web->user,
 		  client->expected);
 	if (*web->cookie && web->step != WEB_BARE)
 		buf_print(out, "Cookie: %s=%s\r\n", web_cookie, web->cookie);
@@ -136,7 +142,7 @@ web_request(struct crowd_client *client)
 static enum web_step
 web_first(const struct crowd_client *client)
 {
-	const struct crowd_web *web = client->web;
+	const struct crowd_web *web = client->state;
 
 	if (web->closed && web->step >= WEB_BARE)
 		return web->step >= WEB_GO_ON && !*web->session ? WEB_BEGIN : web->step;
@@ -148,7 +154,7 @@ web_first(const struct crowd_client *client)
 static enum web_step
 web_next(const struct crowd_client *client)
 {
-	const struct crowd_web *web = client->web;
+	const struct crowd_web *web = client->state;
 
 	switch (web->step) {
 	case WEB_KNOCK:
@@ -163,7 +169,7 @@ web_next(const struct crowd_client *client)
 	case WEB_BEGIN:
 		return WEB_GO_ON;
 	case WEB_GO_ON:
-		return *web->session && client->target->web == CROWD_WEB_CONNECTION ? WEB_END : WEB_DONE;
+		return *web->session && client->target->kind != WEB_COOKIE ? WEB_END : WEB_DONE;
 	case WEB_END:
 	case WEB_DONE:
 		break;
@@ -171,10 +177,10 @@ web_next(const struct crowd_client *client)
 	return WEB_DONE;
 }
 
-void
+static void
 web_ask(struct crowd_client *client)
 {
-	struct crowd_web *web = client->web;
+	struct crowd_web *web = client->state;
 
 	if (!*web->user)
 		snprintf(web->user, sizeof(web->user), "%s-%04x-%" PRIu32,
@@ -223,7 +229,7 @@ static const char *
 web_step_over(struct crowd_client *client, const struct http_message *message,
 	      const struct web_body *body)
 {
-	struct crowd_web *web = client->web;
+	struct crowd_web *web = client->state;
 	int status = http_status(message);
 	uint64_t asked;
 
@@ -274,7 +280,7 @@ web_step_over(struct crowd_client *client, const struct http_message *message,
 static const char *
 web_check_body(const struct crowd_client *client, const struct web_body *body)
 {
-	const struct crowd_web *web = client->web;
+	const struct crowd_web *web = client->state;
 	char want[8];
 
 	snprintf(want, sizeof(want), "%u", client->target->answers_port);
@@ -313,20 +319,24 @@ web_answer(struct crowd_client *client, const struct http_message *message, stru
 	words = web_check_body(client, body);
 	if (!words)
 		words = web_step_over(client, message, body);
-	return words ? words : web_check_cookie(client->web, message);
+	return words ? words : web_check_cookie(client->state, message);
 }
 
-enum exchange_verdict
+static enum exchange_verdict
 web_check(struct crowd_client *client, int *server, const char **words,
 	  char example[static CROWD_WORDS])
 {
-	struct crowd_web *web = client->web;
+	struct crowd_web *web = client->state;
 	struct http_message message = {0};
 	struct web_body body = {.server = ""};
 	enum http_got got = http_parse(&message, buf_front(&client->in), client->in.len);
 
 	if (got == HTTP_MORE)
 		return EXCHANGE_MORE;
+	/* A request that was under way when its server died: users press the key once more. */
+	*words = "502: the server is gone";
+	if (got == HTTP_WHOLE && http_status(&message) == 502)
+		return EXCHANGE_LOST;
 	*words = got == HTTP_BAD ? "the answer is not HTTP" : web_answer(client, &message, &body);
 	if (!*words && message.head_len + message.body_len < client->in.len)
 		*words = "the server said more than was asked";
@@ -356,3 +366,30 @@ web_check(struct crowd_client *client, int *server, const char **words,
 	*words = "the server ends one connection after the other";
 	return ++web->closed > WEB_CLOSES ? EXCHANGE_WRONG : EXCHANGE_ELSEWHERE;
 }
+
+static int
+web_set(struct crowd_target *target, const char *value, struct lab_err *err)
+{
+	static const char *const kinds[] = {
+	    [WEB_CONNECTION] = "connection", [WEB_COOKIE] = "cookie", [WEB_SERVERS] = "servers"};
+
+	for (target->kind = 0; target->kind < 3; target->kind++)
+		if (value && !strcmp(value, kinds[target->kind]))
+			return 0;
+	return err_set(err, "web is connection, cookie or servers");
+}
+
+const struct crowd_protocol protocol_web = {
+    .setting = "web",
+    .help = "  web=connection    a web service: users at desks log on with NTLM, phones do not; each\n"
+	    "                    exchange has a session of its own\n"
+	    "  web=cookie        the same, with sessions that outlive connections by the cookie MS-WSMAN\n"
+	    "  web=servers       the same without users: HTTPS of servers among themselves\n",
+    .state_size = sizeof(struct crowd_web),
+    .set = web_set,
+    .connected = web_connected,
+    .failed = web_failed,
+    .ask = web_ask,
+    .check = web_check,
+    .closes = web_closes,
+};

@@ -42,11 +42,12 @@ control_status(struct lab_listener *listener, struct lab_buf *out, int arg, stru
 	(void)err;
 	buf_print(out,
 		  "%s %s %s %s %s %s accepted=%" PRIu64 " open=%" PRIu64 " exchanges=%" PRIu64
-		  " failed=%" PRIu64 " mixed=%" PRIu64 " strayed=%" PRIu64 "\n",
+		  " failed=%" PRIu64 " mixed=%" PRIu64 " strayed=%" PRIu64 " users=%" PRIu64 "\n",
 		  listener->server->name, listener->server->role->name, listener->service->name,
 		  addr_text(&listener->addr, addr), transport_name(listener->service->transport),
 		  listener_mode_name(listener->mode), listener->accepted, listener->open,
-		  listener->exchanges, listener->failed, listener->mixed, listener->strayed);
+		  listener->exchanges, listener->failed, listener->mixed, listener->strayed,
+		  listener->users);
 	return 0;
 }
 

@@ -5,7 +5,8 @@
  * what peers send comes back, wrapped or, once there is an active destination, as it is. Anybody's
  * Binding is answered, too, as ICE agents ask.
  *
- * What is no TURN gets the line protocol of handler-say.c.
+ * What it says of itself, "<server> <port> <client's address:port>", is in SOFTWARE of the RFCs (8022), which
+ * this dialect does not know and has to ignore.
  *
  * One user: lab-user, lab-password. Allocations live in a list; the one of a connection ends with it.
  */
@@ -18,7 +19,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "modules/monitor/turn/build.h"
+#include "turn.h"
 
 enum {
 	TURN_LIFETIME = 180,
@@ -28,7 +29,6 @@ enum {
 	TURN_VERSION = 6,
 };
 
-static const char turn_user[] = "lab-user", turn_password[] = "lab-password";
 static const char turn_realm[] = "rtcmedia", turn_nonce[] = "0123456789abcdef";
 
 /* Where a client is: at the other end of a connection, or somewhere in UDP. */
@@ -52,55 +52,12 @@ struct turn_relay {
 	uint32_t sequence;
 };
 
-/* Behind that of handler-say.c, which gets what is no TURN. */
 struct turn_state {
 	bool greeted; /* the hello was answered, or there was none */
-	bool other; /* no TURN */
 	struct turn_relay *relay;
 };
 
 static struct turn_relay *turn_relays;
-
-static struct turn_state *
-turn_state(const struct lab_conn *conn)
-{
-	return (struct turn_state *)((char *)conn->state + SAY_STATE_SIZE);
-}
-
-/* Addresses. */
-
-static struct sy_addr
-turn_from(const struct lab_addr *addr)
-{
-	struct sy_addr out = {.family = SY_NO_ADDR};
-
-	out.port = addr_port(addr);
-	if (addr->any.sa_family == AF_INET) {
-		out.family = SY_IPV4;
-		memcpy(out.ip, &addr->v4.sin_addr, 4);
-	} else {
-		out.family = SY_IPV6;
-		memcpy(out.ip, &addr->v6.sin6_addr, 16);
-	}
-	return out;
-}
-
-static struct lab_addr
-turn_to(const struct sy_addr *addr)
-{
-	struct lab_addr out = {.len = sizeof(out.v4)};
-
-	if (addr->family == SY_IPV4) {
-		out.v4.sin_family = AF_INET;
-		memcpy(&out.v4.sin_addr, addr->ip, 4);
-	} else {
-		out.len = sizeof(out.v6);
-		out.v6.sin6_family = AF_INET6;
-		memcpy(&out.v6.sin6_addr, addr->ip, 16);
-	}
-	addr_set_port(&out, addr->port);
-	return out;
-}
 
 static bool
 turn_same(const struct sy_addr *a, const struct sy_addr *b)
@@ -135,6 +92,16 @@ turn_reply(const struct turn_client *client, struct build *build)
 
 	if (bytes.len)
 		turn_send(client, MS_FRAME_CONTROL, bytes);
+}
+
+static void
+turn_who(struct build *build, const struct turn_client *client)
+{
+	char text[ADDR_TEXT * 2], peer[ADDR_TEXT];
+
+	snprintf(text, sizeof(text), "%.60s %u %s", client->listener->server->name,
+		 addr_port(&client->listener->addr), addr_text(&client->peer, peer));
+	build_bytes(build, 0x8022, sy_span_text(text));
 }
 
 /* 8020: XORed with the beginning of the transaction. */
@@ -172,6 +139,7 @@ turn_challenge(const struct turn_client *client, const struct stun *message)
 	build_number(&build, 0x8008, TURN_VERSION);
 	if (!client->listener->server->lab->stay)
 		build_address(&build, 0x000e, &own);
+	turn_who(&build, client);
 	turn_reply(client, &build);
 }
 
@@ -198,12 +166,13 @@ turn_free(struct turn_relay *relay)
 
 	ev_io_stop(loop, &relay->io);
 	ev_timer_stop(loop, &relay->expiry);
+	relay->client.listener->users--;
 	close(relay->fd);
 	*relay->link = relay->next;
 	if (relay->next)
 		relay->next->link = relay->link;
 	if (relay->client.conn)
-		turn_state(relay->client.conn)->relay = NULL;
+		((struct turn_state *)relay->client.conn->state)->relay = NULL;
 	free(relay);
 }
 
@@ -288,6 +257,7 @@ turn_make(const struct turn_client *client)
 		return NULL;
 	}
 	relay->client = *client;
+	client->listener->users++;
 	relay->addr = turn_from(&addr);
 	RAND_bytes(relay->id, sizeof(relay->id));
 	relay->next = turn_relays;
@@ -296,7 +266,7 @@ turn_make(const struct turn_client *client)
 		turn_relays->link = &relay->next;
 	turn_relays = relay;
 	if (client->conn)
-		turn_state(client->conn)->relay = relay;
+		((struct turn_state *)client->conn->state)->relay = relay;
 	ev_io_init(&relay->io, turn_heard, relay->fd, EV_READ);
 	ev_io_start(loop, &relay->io);
 	ev_init(&relay->expiry, turn_expired);
@@ -321,6 +291,7 @@ turn_allocated(struct turn_relay *relay, const struct stun *message, uint32_t li
 	build_address(&build, 0x0001, &relay->addr);
 	turn_mapped(&build, &relay->client);
 	build_bytes(&build, 0x8050, sy_span(sequence, sizeof(sequence)));
+	turn_who(&build, &relay->client);
 	build_integrity(&build, sy_span(key, BUILD_KEY));
 	turn_reply(&relay->client, &build);
 }
@@ -425,10 +396,10 @@ turn_datagram(struct lab_listener *listener, const char *bytes, size_t len,
 	    (message.dialect == STUN_MS || message.method == STUN_BINDING) &&
 	    !(message.dialect == STUN_RFC && turn_find(&client)))
 		turn_message(&client, in);
-	else if (turn_find(&client))
-		turn_raw(&client, in);
 	else
-		handler_say.datagram(listener, bytes, len, peer, answer);
+		turn_raw(&client, in);
+	(void)answer; /* what is said goes out at once: it may be more than one datagram */
+	listener->exchanges++;
 }
 
 static bool
@@ -453,14 +424,12 @@ turn_greet(struct lab_conn *conn)
 static enum handler_next
 turn_stream(struct lab_conn *conn)
 {
-	struct turn_state *state = turn_state(conn);
+	struct turn_state *state = conn->state;
 	struct turn_client client = {.listener = conn->listener, .conn = conn, .peer = conn->peer};
 
 	if (!state->greeted && conn->in.len && buf_front(&conn->in)[0] != 0x16 &&
 	    buf_front(&conn->in)[0] != MS_FRAME_CONTROL)
-		state->other = state->greeted = true;
-	if (state->other)
-		return handler_say.stream(conn);
+		return HANDLER_RESET;
 	if (!state->greeted && conn->in.len) {
 		if (buf_front(&conn->in)[0] == 0x16 && !turn_greet(conn))
 			return HANDLER_WAIT;
@@ -489,17 +458,15 @@ turn_stream(struct lab_conn *conn)
 static void
 turn_stream_end(struct lab_conn *conn)
 {
-	struct turn_state *state = turn_state(conn);
+	struct turn_state *state = conn->state;
 
-	if (state->relay)
+	if (state && state->relay)
 		turn_free(state->relay);
-	if (state->other)
-		handler_say.stream_end(conn);
 }
 
 const struct lab_handler handler_turn = {
     .name = "turn",
-    .state_size = SAY_STATE_SIZE + sizeof(struct turn_state),
+    .state_size = sizeof(struct turn_state),
     .stream = turn_stream,
     .stream_end = turn_stream_end,
     .datagram = turn_datagram,

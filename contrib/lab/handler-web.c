@@ -17,7 +17,7 @@
  *
  *	<server> <port> <client's address:port> <user or -> <X-Lab-Id or -> <words>
  *
- * What is not HTTP is for handler-say.c.
+ * The page of a meeting, /meet/NAME, has as its last word what its user shows to join it (meeting.h).
  */
 #define _GNU_SOURCE 1
 #include "server.h"
@@ -30,14 +30,13 @@
 #include <strings.h>
 
 #include "http.h"
+#include "meeting.h"
 #include "ntlm.h"
 #include "web.h"
 
 enum { WEB_WORD = 128 };
 
 struct web_state {
-	char say[SAY_STATE_SIZE] __attribute__((aligned(16)));
-	bool says; /* it speaks handler-say.c's language */
 	bool challenged;
 	uint8_t nonce[NTLM_NONCE];
 	char user[NTLM_NAME]; /* who has logged this connection on */
@@ -49,18 +48,6 @@ struct web_request {
 	bool bare; /* without the cookie */
 	bool close;
 };
-
-static bool
-web_speaks_http(const struct lab_conn *conn)
-{
-	static const char *const methods[] = {"GET ", "HEAD ", "POST ", "DELETE ", "OPTIONS "};
-
-	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
-		if (!strncmp(buf_front(&conn->in), methods[i],
-			     conn->in.len < strlen(methods[i]) ? conn->in.len : strlen(methods[i])))
-			return true;
-	return false;
-}
 
 static void
 web_answer(struct lab_conn *conn, const struct web_request *request, const char *status,
@@ -234,7 +221,7 @@ static void
 web_take(struct lab_conn *conn, struct web_request *request)
 {
 	struct web_state *state = conn->state;
-	char words[2 * NTLM_NAME + 64];
+	char words[2 * NTLM_NAME + 64], token[MEETING_TOKEN];
 
 	web_look_at_cookie(conn, request);
 	if (*state->user && *request->user && strcmp(state->user, request->user)) {
@@ -250,6 +237,9 @@ web_take(struct lab_conn *conn, struct web_request *request)
 			   "WWW-Authenticate: Negotiate\r\nWWW-Authenticate: NTLM\r\n", "who is it?");
 	else if (!strncmp(request->path, "/mcx", 4) && strchr("/", request->path[4]))
 		web_session(conn, request);
+	else if (!strncmp(request->path, "/meet/", 6) && *request->user)
+		web_answer(conn, request, "200 OK", "",
+			   meeting_token(request->path + 6, request->user, token));
 	else
 		web_answer(conn, request, "200 OK", "", request->path);
 }
@@ -282,12 +272,7 @@ web_stream(struct lab_conn *conn)
 {
 	static const struct http_message nothing = {.head = "\r\n\r\n", .head_len = 4};
 	struct web_request bad = {.message = &nothing, .close = true};
-	struct web_state *state = conn->state;
 
-	if (!state->says && conn->in.len && !web_speaks_http(conn))
-		state->says = true;
-	if (state->says)
-		return handler_say.stream(conn);
 	while (conn->out.len < CONN_OUT_HIGH && conn->in.len) {
 		struct http_message message;
 		struct web_request request;
@@ -307,15 +292,8 @@ web_stream(struct lab_conn *conn)
 	return HANDLER_WAIT;
 }
 
-static void
-web_stream_end(struct lab_conn *conn)
-{
-	handler_say.stream_end(conn);
-}
-
 const struct lab_handler handler_web = {
     .name = "web",
     .state_size = sizeof(struct web_state),
     .stream = web_stream,
-    .stream_end = web_stream_end,
 };

@@ -33,9 +33,8 @@ crowd_people(struct crowd *crowd, struct lab_err *err)
 		struct crowd_target *target = &crowd->targets[i];
 
 		for (int j = 0; j < target->shorts + target->longs; j++, number++) {
-			client_init(&crowd->clients[number], crowd, target, j >= target->shorts,
-				    number);
-			if (target->web && web_init(&crowd->clients[number]))
+			if (client_init(&crowd->clients[number], crowd, target, j >= target->shorts,
+					number))
 				return err_set(err, "out of memory for %u clients", count);
 		}
 	}
@@ -220,8 +219,10 @@ crowd_free(struct crowd *crowd)
 {
 	for (uint32_t i = 0; i < crowd->client_count; i++)
 		client_free(&crowd->clients[i]);
-	for (int i = 0; i < crowd->target_count; i++)
-		free(crowd->targets[i].tls_name);
+	for (int i = 0; i < crowd->target_count; i++) {
+		free(crowd->targets[i].host);
+		free(crowd->targets[i].join);
+	}
 	free(crowd->clients);
 	free(crowd->targets);
 	buf_free(&crowd->screen);
@@ -263,7 +264,7 @@ main(int argc, char **argv)
 	    .retry_after = 0.2,
 	    .retry_within = 5,
 	    .ramp = 1,
-	    .bulk_every = 8,
+	    .share = 65536,
 	    .half_close_every = 4,
 	    .shorts = 2,
 	    .longs = 2,
@@ -276,7 +277,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "lab-crowd: %s\n", err.text);
 	} else if (crowd.help) {
 		fputs(options_usage, stdout);
-		fputs(target_usage, stdout);
+		target_usage(stdout);
 		status = 0;
 	} else if (crowd_prepare(&crowd, &err)) {
 		fprintf(stderr, "lab-crowd: %s\n", err.text);

@@ -20,7 +20,7 @@ static const char server_usage[] =
     "Plays one server or several. A role is one of front-end, edge-internal, edge-access,\n"
     "edge-webconf, edge-av, or a list of services such as 5061/tls,80/tcp:web,0/udp, each\n"
     "port/transport[:handler][+asks|+mutual]; port 0 lets the kernel choose. Handlers: say,\n"
-    "sip, web, turn.\n"
+    "sip, web, turn, psom.\n"
     "\n"
     "  --list FILE      lines of NAME ADDRESS ROLE; - is standard input\n"
     "  --only NAME      of the list, only the lines of this server\n"
@@ -32,6 +32,7 @@ static const char server_usage[] =
     "  --grace TIME     time that connections have to end when stopping (default 1s)\n"
     "  --ready-fd N     when all ports are open, write one line there: ready NAME:SERVICE=\n"
     "                   ADDRESS:PORT/TRANSPORT ...\n"
+    "  --keep-alive TIME  that a registrar lets its clients be silent (default 300s)\n"
     "  --stay           TURN: name no Alternate Server, so that clients stay where they asked\n"
     "  --with-parent    stop when the parent process dies\n"
     "  --verbose        say why connections failed, and which ports are open\n"
@@ -98,6 +99,8 @@ server_option(struct server_options *options, int option, char *value, struct la
 			return -1;
 		options->days = value[0] == '-' ? -(int)number : (int)number;
 		return 0;
+	case 'k':
+		return text_duration(value, &options->lab->keep_alive, err);
 	case 'g':
 		return text_duration(value, &options->lab->grace, err);
 	case 'r':
@@ -121,6 +124,7 @@ server_options(struct server_options *options, int argc, char **argv, struct lab
 	    {"ask", required_argument, NULL, 'a'},
 	    {"optional", no_argument, NULL, 'O'},
 	    {"cert-days", required_argument, NULL, 'd'},
+	    {"keep-alive", required_argument, NULL, 'k'},
 	    {"grace", required_argument, NULL, 'g'},
 	    {"ready-fd", required_argument, NULL, 'r'},
 	    {"stay", no_argument, NULL, 't'},
@@ -195,7 +199,7 @@ server_run(struct lab *lab, const struct server_options *options)
 int
 main(int argc, char **argv)
 {
-	struct lab lab = {.grace = 1, .loop = ev_default_loop(EVFLAG_AUTO)};
+	struct lab lab = {.grace = 1, .keep_alive = 300, .loop = ev_default_loop(EVFLAG_AUTO)};
 	struct server_options options = {.lab = &lab, .ready_fd = -1, .days = 30};
 	struct lab_err err;
 	int status;

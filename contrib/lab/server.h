@@ -53,17 +53,14 @@ struct lab_handler {
 			 const struct lab_addr *peer, struct lab_buf *answer);
 };
 
-extern const struct lab_handler handler_say, handler_sip, handler_web, handler_turn,
+extern const struct lab_handler handler_say, handler_sip, handler_web, handler_turn, handler_psom,
     handler_control;
-
-enum {
-	SAY_STATE_SIZE = 96, /* of handler-say.c, for handlers that pass on to it */
-};
 
 enum {
 	SERVICE_OPTIONAL = 1, /* opened only when asked for: farms without it are the rule */
 	SERVICE_ASKS = 2,     /* asks clients for a certificate, goes on without */
 	SERVICE_MUTUAL = 4,   /* refuses clients without a certificate */
+	SERVICE_SENDS_HOME = 8, /* a registrar sends its users to the pool's own name, where there is TLS */
 };
 
 struct lab_service {
@@ -115,7 +112,8 @@ struct lab_listener {
 	enum listener_mode mode;
 	struct lab_conn *conns;
 	uint64_t accepted, open, exchanges, failed;
-	uint64_t mixed, strayed; /* faults of who is in between, see handler-web.c */
+	uint64_t mixed, strayed; /* faults of who is in between, see handler-web.c and handler-sip.c */
+	uint64_t users; /* signed in, in a meeting, with an allocation: now */
 };
 
 struct lab_server {
@@ -137,6 +135,7 @@ struct lab {
 	bool optional;             /* open optional services as well */
 	bool verbose;              /* say why connections failed */
 	bool stay;                 /* TURN: the 401 names no Alternate Server */
+	double keep_alive;         /* seconds that a registrar lets its clients be silent */
 	bool stopping;
 	uint64_t open; /* connections to all servers, without the control socket's */
 	double grace;  /* seconds that connections have to end by themselves when stopping */

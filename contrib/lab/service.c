@@ -6,44 +6,45 @@
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
 
-/* A Front End pool whose balancer carries everything. */
+/* A Front End pool whose balancer carries everything. Where nobody knows what is spoken, handler-say.c. */
 static const struct lab_service service_front_end[] = {
     {"sip", 5061, LAB_TLS, SERVICE_ASKS, &handler_sip},
-    {"focus", 444, LAB_TLS, SERVICE_ASKS, &handler_say},
+    {"focus", 444, LAB_TLS, SERVICE_ASKS, &handler_web},
     {"dcom", 135, LAB_TCP, 0, &handler_say},
     {"web-int", 443, LAB_TLS, 0, &handler_web},
     {"web-int-clear", 80, LAB_TCP, 0, &handler_web},
     {"web-ext", 4443, LAB_TLS, 0, &handler_web},
     {"web-ext-clear", 8080, LAB_TCP, 0, &handler_web},
     {"cac", 448, LAB_TCP, SERVICE_OPTIONAL, &handler_say},
-    {"sip-clear", 5060, LAB_TCP, 0, &handler_sip},
-    {"app-sharing", 5065, LAB_TCP, 0, &handler_say},
-    {"mediation-tls", 5067, LAB_TLS, 0, &handler_say},
-    {"mediation", 5068, LAB_TCP, 0, &handler_say},
-    {"qoe", 5069, LAB_TCP, 0, &handler_say},
-    {"mediation-fe", 5070, LAB_TCP, 0, &handler_say},
-    {"response-group", 5071, LAB_TCP, 0, &handler_say},
-    {"attendant", 5072, LAB_TCP, 0, &handler_say},
-    {"announcement", 5073, LAB_TCP, 0, &handler_say},
-    {"call-park", 5075, LAB_TCP, 0, &handler_say},
-    {"audio-test", 5076, LAB_TCP, 0, &handler_say},
+    {"sip-clear", 5060, LAB_TCP, SERVICE_SENDS_HOME, &handler_sip},
+    {"app-sharing", 5065, LAB_TCP, 0, &handler_sip},
+    {"mediation-tls", 5067, LAB_TLS, 0, &handler_sip},
+    {"mediation", 5068, LAB_TCP, 0, &handler_sip},
+    {"qoe", 5069, LAB_TCP, 0, &handler_sip},
+    {"mediation-fe", 5070, LAB_TCP, 0, &handler_sip},
+    {"response-group", 5071, LAB_TCP, 0, &handler_sip},
+    {"attendant", 5072, LAB_TCP, 0, &handler_sip},
+    {"announcement", 5073, LAB_TCP, 0, &handler_sip},
+    {"call-park", 5075, LAB_TCP, 0, &handler_sip},
+    {"audio-test", 5076, LAB_TCP, 0, &handler_sip},
     {"turn-bandwidth", 5080, LAB_TCP, 0, &handler_say},
+    {"psom", 8057, LAB_TLS, 0, &handler_psom}, /* not behind the balancer: clients are sent to this server */
 };
 
 static const struct lab_service service_edge_internal[] = {
-    {"sip", 5061, LAB_TLS, SERVICE_MUTUAL, &handler_say},
-    {"av-auth", 5062, LAB_TLS, SERVICE_MUTUAL, &handler_say},
+    {"sip", 5061, LAB_TLS, SERVICE_MUTUAL, &handler_sip},
+    {"av-auth", 5062, LAB_TLS, SERVICE_MUTUAL, &handler_sip},
     {"turn-tcp", 443, LAB_TCP, 0, &handler_turn},
     {"turn-udp", 3478, LAB_UDP, 0, &handler_turn},
 };
 
 static const struct lab_service service_edge_access[] = {
-    {"sip-users", 443, LAB_TLS, 0, &handler_say},
-    {"federation", 5061, LAB_TLS, SERVICE_MUTUAL, &handler_say},
+    {"sip-users", 443, LAB_TLS, 0, &handler_sip},
+    {"federation", 5061, LAB_TLS, SERVICE_MUTUAL, &handler_sip},
 };
 
 static const struct lab_service service_edge_webconf[] = {
-    {"psom", 443, LAB_TLS, 0, &handler_say},
+    {"psom", 443, LAB_TLS, 0, &handler_psom},
 };
 
 static const struct lab_service service_edge_av[] = {
@@ -73,7 +74,7 @@ static const struct lab_role service_roles[] = {
 };
 
 static const struct lab_handler *const service_handlers[] = {
-    &handler_say, &handler_sip, &handler_web, &handler_turn,
+    &handler_say, &handler_sip, &handler_web, &handler_turn, &handler_psom,
 };
 
 const struct lab_role *
@@ -108,7 +109,7 @@ service_set_handler(struct lab_service *service, const char *name, struct lab_er
 			return err_set(err, "the handler %s does not speak UDP", name);
 		return 0;
 	}
-	return err_set(err, "\"%s\" is not a handler: say, sip, web or turn", name);
+	return err_set(err, "\"%s\" is not a handler: say, sip, web, turn or psom", name);
 }
 
 /* Reads "port/transport" with an optional ":handler" and "+mutual" or "+asks". */
