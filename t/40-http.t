@@ -44,7 +44,7 @@ my $dying = web('dying', sub {
 
 my $nginx_port;
 sub serve_files {
-	$nginx_port = Web::port();
+	$nginx_port = Steelyard::free_port();
 	my $nginx = nginx("server { listen 127.0.0.1:$nginx_port; root HERE; }",
 		ready => sub { IO::Socket::INET->new("127.0.0.1:$nginx_port") }) or return undef;
 	open my $big, '>', $nginx->dir . '/big' or die $!;

@@ -15,7 +15,7 @@ use Web qw(nginx);
 plan skip_all => 'wrk is not installed' if system('command -v wrk >/dev/null 2>&1');
 my $dir = tempdir('steelyard-wrk-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my @nginx = map {
-	my $port = Web::port();
+	my $port = Steelyard::free_port();
 	my $name = "n$_";
 	{ port => $port, server => nginx("server { listen 127.0.0.1:$port; root HERE; add_header X-Server $name always; }",
 		ready => sub { IO::Socket::INET->new("127.0.0.1:$port") }) };

@@ -15,11 +15,6 @@ use Time::HiRes qw(time sleep);
 my $dir = tempdir('steelyard-checker-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $dir;
 
-sub closed_port {
-	my $sock = IO::Socket::INET->new(Listen => 1, LocalAddr => '127.0.0.1', ReuseAddr => 1);
-	return $sock->sockport;
-}
-
 # A server that says something to everybody who comes, and closes.
 sub says {
 	my ($text, %opt) = @_;
@@ -69,7 +64,7 @@ subtest 'what each server is taken for, and why' => sub {
 	my $sick = says("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", after => 1);
 	my $ssh = says("SSH-2.0-OpenSSH_9.2\r\n", hold => 1);
 	my $shut = says('', after => 1);
-	my $closed = closed_port();
+	my $closed = Steelyard::free_port();
 	my $good = program('good', 'echo all is well');
 	my $bad = program('bad', 'echo "disk is full"; echo more; exit 1');
 	my $weigh = program('weigh', 'echo "half asleep"; exit 52');
@@ -360,7 +355,7 @@ virtual-service s {
 	listen 127.0.0.1:0;
 	pool p;
 	scheduler round-robin;
-	monitor exec { command $script; dynamic on; interval 200ms; fall 1; rise 1; }
+	monitor exec { command $script; dynamic on; interval 2s; fall 1; rise 1; }
 }
 CONF
 	$sy->wait_up('s', $_) for qw(a b);

@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+
+#include "text.h"
 
 void
 http_copy(char *to, size_t size, const char *from, size_t len)
@@ -17,22 +18,7 @@ http_copy(char *to, size_t size, const char *from, size_t len)
 const char *
 http_field(const struct http_message *message, const char *name, int nth, size_t *len)
 {
-	const char *end = message->head + message->head_len;
-	size_t name_len = strlen(name);
-
-	for (const char *line = message->head, *next; line < end; line = next) {
-		next = memmem(line, (size_t)(end - line), "\r\n", 2);
-		next = next ? next + 2 : end;
-		if ((size_t)(next - line) < name_len + 3 || line[name_len] != ':' ||
-		    strncasecmp(line, name, name_len) || nth-- > 0)
-			continue;
-		line += name_len + 1;
-		while (*line == ' ' || *line == '\t')
-			line++;
-		*len = (size_t)(next - line) - 2;
-		return line;
-	}
-	return NULL;
+	return text_field(message->head, message->head_len, name, nth, len);
 }
 
 bool
@@ -54,7 +40,6 @@ http_has(const struct http_message *message, const char *name, const char *text)
 static long
 http_length(const struct http_message *message)
 {
-	char digits[12];
 	const char *value;
 	size_t len;
 
@@ -62,12 +47,7 @@ http_length(const struct http_message *message)
 	    http_field(message, "Content-Length", 1, &len))
 		return -1;
 	value = http_field(message, "Content-Length", 0, &len);
-	if (!value)
-		return 0;
-	http_copy(digits, sizeof(digits), value, len);
-	if (!len || len >= sizeof(digits) || strspn(digits, "0123456789") != len)
-		return -1;
-	return strtol(digits, NULL, 10);
+	return value ? text_length(value, len) : 0;
 }
 
 enum http_got

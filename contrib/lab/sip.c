@@ -3,27 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
+
+#include "text.h"
 
 const char *
 sip_field(const struct sip_head *head, const char *name, int nth, size_t *len)
 {
-	size_t name_len = strlen(name);
-	const char *end = head->bytes + head->len;
-
-	for (const char *line = head->bytes, *next; line < end; line = next) {
-		next = memmem(line, (size_t)(end - line), "\r\n", 2);
-		next = next ? next + 2 : end;
-		if ((size_t)(next - line) < name_len + 3 || line[name_len] != ':' ||
-		    strncasecmp(line, name, name_len) || nth-- > 0)
-			continue;
-		line += name_len + 1;
-		while (*line == ' ')
-			line++;
-		*len = (size_t)(next - line) - 2;
-		return line;
-	}
-	return NULL;
+	return text_field(head->bytes, head->len, name, nth, len);
 }
 
 bool
@@ -55,14 +41,10 @@ sip_length(const struct sip_head *head)
 {
 	size_t len;
 	const char *value = sip_field(head, "Content-Length", 0, &len);
-	char digits[8] = "";
 
 	if (!value)
 		value = sip_field(head, "l", 0, &len);
-	if (!value || len == 0 || len >= sizeof(digits))
-		return -1;
-	memcpy(digits, value, len);
-	return strspn(digits, "0123456789") == len ? strtol(digits, NULL, 10) : -1;
+	return value ? text_length(value, len) : -1;
 }
 
 enum sip_got

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE 1
 #include "text.h"
 
 #include <ctype.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <unistd.h>
 
 int
@@ -81,6 +83,38 @@ text_size(const char *text, uint64_t *bytes, struct lab_err *err)
 		return -1;
 	*bytes = (uint64_t)amount;
 	return 0;
+}
+
+const char *
+text_field(const char *head, size_t head_len, const char *name, int nth, size_t *len)
+{
+	size_t name_len = strlen(name);
+	const char *end = head + head_len;
+
+	for (const char *line = head, *next; line < end; line = next) {
+		next = memmem(line, (size_t)(end - line), "\r\n", 2);
+		next = next ? next + 2 : end;
+		if ((size_t)(next - line) < name_len + 3 || line[name_len] != ':' ||
+		    strncasecmp(line, name, name_len) || nth-- > 0)
+			continue;
+		line += name_len + 1;
+		while (*line == ' ' || *line == '\t')
+			line++;
+		*len = (size_t)(next - line) - 2;
+		return line;
+	}
+	return NULL;
+}
+
+long
+text_length(const char *value, size_t len)
+{
+	char digits[10] = "";
+
+	if (len == 0 || len >= sizeof(digits))
+		return -1;
+	memcpy(digits, value, len);
+	return strspn(digits, "0123456789") == len ? strtol(digits, NULL, 10) : -1;
 }
 
 int

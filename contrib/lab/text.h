@@ -5,6 +5,7 @@
 #ifndef LAB_TEXT_H
 #define LAB_TEXT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct lab_err {
@@ -23,6 +24,13 @@ int text_duration(const char *text, double *seconds, struct lab_err *err);
 
 /* Reads an amount of bytes: 512, 64k, 16m, 1g (powers of 1024). 0 and *bytes, or -1 and err. */
 int text_size(const char *text, uint64_t *bytes, struct lab_err *err);
+
+/* The value of the nth field of that name, from 0 on, in a head of lines "Name: value\r\n", as HTTP and SIP have
+ * them, without the blanks before it; NULL: there is none. */
+const char *text_field(const char *head, size_t head_len, const char *name, int nth, size_t *len);
+
+/* A field's value as a length: digits alone, below 10^9; -1: it is none. */
+long text_length(const char *value, size_t len);
 
 /* Cuts line into at most max words in place; the rest of the line after '#' is a comment.
  * Returns the number of words found, which may be more than max (then only max are stored). */

@@ -5,7 +5,6 @@ use warnings;
 use Digest::MD5;
 use Exporter qw(import);
 use File::Temp qw(tempdir);
-use IO::Socket::INET;
 use MIME::Base64 qw(decode_base64 encode_base64);
 use Steelyard;
 use Way ();
@@ -130,12 +129,6 @@ CONF
 	my $self = bless { pid => $pid, dir => $dir, owner => $$ }, 'Web::Nginx';
 	eval { Steelyard::wait_for('nginx', $opt{ready}) } or return undef if $opt{ready};
 	return $self;
-}
-
-# A port of the loopback that is free now.
-sub port {
-	my $sock = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 0, Listen => 1) or die $!;
-	return $sock->sockport;
 }
 
 package Web::Nginx;
