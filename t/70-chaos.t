@@ -115,9 +115,12 @@ subtest 'persistence outlives everybody' => sub {
 	my $conn = client($port);
 	print $conn "hello\n";
 	my ($where) = (<$conn> // '') =~ /^(s\d)/;
-	kill 'KILL', pids($sy);
-	$sy->wait_log(qr/(?:(?:worker|checker|console)[^\n]* is ready[\s\S]*){7}/);
-	Steelyard::wait_for('the console', sub { eval { scalar @{ $sy->processes } } });
+	my %old = map { $_ => 1 } pids($sy);
+	kill 'KILL', keys %old;
+	Steelyard::wait_for('successors of all', sub {
+		my @new = grep { !$old{$_} } eval { pids($sy) };
+		return @new == keys %old;
+	});
 	my %there;
 	for (1 .. 20) {
 		my $next = client($port);
