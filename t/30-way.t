@@ -56,6 +56,7 @@ virtual-service act { listen 127.0.0.1:0; pool actor; monitor off; }
 virtual-service greet { listen 127.0.0.1:0@{[ $six ? ' [::1]:0' : '' ]}; pool greeter; monitor off; }
 virtual-service short { listen 127.0.0.1:0; pool actor; monitor off; idle-timeout 1s; }
 virtual-service any { listen *:0; pool greeter; monitor off; }
+virtual-service copied { listen 127.0.0.1:0; pool actor; monitor off; splice off; }
 CONF
 my ($act, $greet) = ($sy->port('act'), $sy->port('greet'));
 
@@ -100,27 +101,35 @@ subtest 'half-close' => sub {
 	like(hear_all($sock), qr/^hello .*<end>$/s, 'a client that says nothing at all is answered');
 };
 
+# The server gives so many bytes; whether they arrive as they are.
+sub give {
+	my ($port, $n) = @_;
+	my $want = join '', map { chr(($_ * 7) & 255) } 0 .. 9999;
+	my $sock = dial($port);
+	say($sock, "give $n\n");
+	my ($got, $good) = (0, 1);
+	while (my $some = sysread $sock, my $part, 10000 - $got % 10000) {
+		$good &&= $part eq substr $want, $got % 10000, $some;
+		$got += $some;
+	}
+	is($got, $n, "$n bytes down");
+	ok($good, 'each as it was');
+}
+
 subtest 'bulk' => sub {
 	mark($sy);
+	my $pipes = sub { my $n = 0; $n += $_->{pipes} // 0 for @{ $sy->api('GET', '/v1/memory')->{workers} }; return $n };
+	give($sy->port('copied'), 30_000_000);
+	is($pipes->(), 0, 'splice off: no pipe has been needed');
 	my $bytes = join '', map { pack 'N', $_ * 2654435761 & 0xffffffff } 1 .. 1_000_000;
 	my $sock = dial($act);
 	my $pid = fork // die;
 	if (!$pid) { say($sock, "count\n$bytes"); half_close($sock); POSIX::_exit(0) }
 	is(hear($sock, qr/\n/), length($bytes) . ' ' . sha256_hex($bytes) . "\n", '4 MB up, each byte');
 	waitpid $pid, 0;
+	give($act, $_) for 1, 65535, 65536, 65537, 30_000_000;
+	cmp_ok($pipes->(), '>', 0, 'splice on: they went through a pipe');
 	my $want = join '', map { chr(($_ * 7) & 255) } 0 .. 9999;
-	for my $n (1, 65535, 65536, 65537, 30_000_000) {
-		$sock = dial($act);
-		say($sock, "give $n\n");
-		my ($got, $good) = (0, 1);
-		while (my $some = sysread $sock, my $part, 10000 - $got % 10000) {
-			$good &&= $part eq substr $want, $got % 10000, $some;
-			$got += $some;
-		}
-		is($got, $n, "$n bytes down");
-		ok($good, 'each as it was');
-		close $sock;
-	}
 	$sock = dial($act, receive => 100_000);
 	say($sock, "give 3000000\n");
 	my ($got, $good) = (0, 1);

@@ -98,6 +98,7 @@ struct service_settings {
 	uint32_t minimum_up;              /* servers; with fewer: sorry pool, or refuse */
 	bool idle_given;                  /* idle_timeout was written: UDP's own is shorter */
 	bool outbound_snat;               /* servers' own connections leave from the service's address */
+	bool splice;                      /* bulk over plain TCP is not copied */
 	bool optional;                    /* no server up: shown as unused, not as broken */
 	bool enabled;
 };

@@ -297,6 +297,10 @@ const struct sy_row service_rows[] = {
 	SERVICE(outbound_snat, "outbound-snat", .preset = "off",
 		.doc = "on: what the servers connect to by themselves, with this machine as their way, "
 		       "sees the service's address instead of theirs. It needs manage-routing on."),
+	SERVICE(splice, "splice", .preset = "on",
+		.doc = "on: a transfer of many full buffers over plain TCP goes from socket to socket "
+		       "without being copied (splice), until there is less of it. off: every byte is "
+		       "copied; for a kernel or network driver whose splice loses some."),
 	SERVICE(role, "role", .words = lint_roles, .preset = "none",
 		.doc = "What the service is for, so that settings that do not suit it are found when the "
 		       "file is loaded; traffic is not touched by it."),

@@ -145,7 +145,8 @@ mover_move(struct conn *conn, struct side *from, struct side *to)
 {
 	if (from->tls || from->strand)
 		return movers[MOVER_PIECEWISE](conn, from, to);
-	if (from->full >= MOVER_BULK && !to->tls && !to->strand && !conn->way->trace)
+	if (from->full >= MOVER_BULK && !to->tls && !to->strand && !conn->way->trace &&
+	    conn->service->settings.splice)
 		return movers[MOVER_SPLICE](conn, from, to);
 	return movers[MOVER_COPY](conn, from, to);
 }

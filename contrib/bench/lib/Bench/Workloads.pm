@@ -53,6 +53,12 @@ my @all = (
 		load => ['--connections', 8, '--reply', 16 << 20],
 	},
 	{
+		name => 'tcp-copy', kind => 'rate', conf => 'copy', or => 'tcp', to => '127.0.0.1:5000',
+		title => 'TCP, replies of 16 MiB on 8 connections, copied in user space by all', unit => '16 MiB',
+		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [1.0, 0.6],
+		load => ['--connections', 8, '--reply', 16 << 20],
+	},
+	{
 		name => 'udp', kind => 'rate', conf => 'udp', to => '127.0.0.1:5002',
 		title => 'UDP, 200 flows, 172 bytes there and back, one under way in each',
 		unit => 'datagram',
