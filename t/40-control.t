@@ -264,6 +264,15 @@ subtest 'closing connections' => sub {
 		ok(!$n, 'closed');
 	}
 	is(say_hello($conn), $where, 'the other service kept its own');
+	for (['--service' => 'othr', qr/no service othr; did you mean other/], ['--server' => 's1x', qr/no such server: s1x; did you mean s1/],
+			['--client' => '192.0.2', qr/not 192\.0\.2/]) {
+		my ($option, $value, $words) = @$_;
+		for my $command ('close', 'connections') {
+			($text, $code) = $sy->ctl($command, $option, $value);
+			is($code, 1, "$command $option with what nobody knows");
+			like($text, $words, 'is no answer of 0');
+		}
+	}
 	($text, $code) = $sy->ctl('persistence', 'clear', '--service', 'web');
 	like($text, qr/entries cleared/, 'persistence is clearable');
 	is(scalar @{ $sy->api('GET', '/v1/persistence')->{entries} }, 0, 'and gone');

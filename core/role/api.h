@@ -60,6 +60,8 @@ void api_trace_end(struct request *request);
 
 /* The service of that name, or NULL after a 404 that names what is near. */
 const struct service *api_find_service(struct request *request, const char *name);
+/* Whether any pool has a server of that name; false after a 404 that names what is near. */
+bool api_knows_server(struct request *request, const char *name);
 /* The one server of that name; pool and service (of whose pools it is) narrow it down, or are NULL.
  * False: answered. */
 bool api_find_server(struct request *request, const char *name, const char *pool_name,

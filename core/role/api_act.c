@@ -56,6 +56,15 @@ api_find_any(const struct config *config, const char *name)
 }
 
 bool
+api_knows_server(struct request *request, const char *name)
+{
+	if (api_find_any(request->console->child->current->config, name))
+		return true;
+	wish_near(request, name);
+	return false;
+}
+
+bool
 api_find_server(struct request *request, const char *name, const char *pool_name,
                 const struct service *service, const struct pool **in, const struct server **out)
 {
