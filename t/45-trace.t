@@ -234,4 +234,42 @@ subtest 'steelyardctl trace' => sub {
 	like($text, qr/nobody/, 'in words');
 };
 is($sy->stop, 0, 'it ends well');
+
+# The worker stands still until a server and another connection's client have both spoken.
+sub touch { open my $out, '>', "$dir/$_[0]" or die "$_[0]: $!" }
+my $late = Steelyard->server('late', each => sub {
+	my $sock = shift;
+	while (sysread $sock, my $bytes, 100) {
+		touch('asked');
+		select undef, undef, undef, 0.3;
+		Way::say($sock, "answer\n");
+		touch('answered');
+	}
+});
+$sy = Steelyard->start(<<CONF);
+workers 1;
+pool one { server s1 127.0.0.1:@{[ $s1->port ]}; }
+pool late { server late 127.0.0.1:@{[ $late->port ]}; }
+virtual-service web { listen 127.0.0.1:0; pool one; monitor off; }
+virtual-service late { listen 127.0.0.1:0; pool late; monitor off; }
+CONF
+my @two = map { dial($sy->port($_)) } qw(web late);
+say($two[0], "one\n");
+hear($two[0], qr/\n/);
+my $worker = $sy->pid_of('worker');
+traced(sub {
+	say($two[1], "question\n");
+	Steelyard::wait_for('the question to be there', sub { -e "$dir/asked" });
+	kill 'STOP', $worker;
+	Steelyard::wait_for('the answer', sub { -e "$dir/answered" });
+	say($two[0], "two\n");
+	kill 'CONT', $worker;
+	is(hear($two[1], qr/\n/), "answer\n", 'the one is heard');
+	is(hear($two[0], qr/\n/), "s1: two\n", 'and the other');
+	close $_ for @two;
+}, client => '127.0.0.0/8');
+is_deeply([map { "$_->{side}: $_->{said}" } grep { $_->{said} =~ /^(?:two|answer)/ } @packets],
+	["clients: two\n", "servers: answer\n", "servers: two\n", "clients: answer\n"],
+	'all that is ready in one turn is read before anything is written, to servers first');
+is($sy->stop, 0, 'it ends well');
 done_testing;

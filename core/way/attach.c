@@ -13,6 +13,7 @@
 #include "net/tls.h"
 #include "share/persist.h"
 #include "way/aside.h"
+#include "way/batch.h"
 #include "way/drain.h"
 #include "way/figures.h"
 #include "way/flow.h"
@@ -76,11 +77,13 @@ way_new(struct child *child)
 	way->board = child->board;
 	way->row = child->row;
 	way->scratch = must_alloc(WAY_SCRATCH);
+	way->batch = batch_new();
 	way->chunks = chunk_pool_new();
 	way->pipes = pipe_pool_new();
 	link_init(&way->doors);
 	link_init(&way->aside);
-	link_init(&way->due);
+	link_init(&way->due_clients);
+	link_init(&way->due_servers);
 	link_init(&way->due_handshakes);
 	link_init(&way->roused);
 	link_init(&way->under_way);
@@ -115,6 +118,7 @@ way_free(struct way *way)
 	trace_free(way);
 	if (way->spare_fd >= 0)
 		close(way->spare_fd);
+	batch_free(way->batch);
 	free(way->scratch);
 	free(way->records.bytes);
 	slab_free(way->tls_slab);

@@ -25,7 +25,7 @@ close_part(struct conn *conn)
 	if (conn->reset || conn->timed || !side_open(client) || client->datagram)
 		return STEP_CLOSE;
 	if (side_pending(client)) {
-		if (client->ready & EV_WRITE && side_flush(way, client) < 0)
+		if (side_writable(client) && side_flush(way, client) < 0)
 			return STEP_CLOSE;
 		if (side_pending(client))
 			return WAIT;

@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 
 #include "net/socket.h"
+#include "way/batch.h"
 #include "way/side.h"
 #include "way/side_tls.h"
 #include "way/trace.h"
@@ -25,7 +26,8 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 	struct way *way = conn->way;
 
 	for (unsigned round = 0; round < MOVER_ROUNDS; round++) {
-		ssize_t n = recv(from->io.fd, way->scratch, WAY_SCRATCH, 0);
+		uint8_t *at = batch_room(way, to);
+		ssize_t n = recv(from->io.fd, at, WAY_SCRATCH, 0);
 
 		if (n < 0) {
 			from->ready &= (uint8_t)~EV_READ;
@@ -39,8 +41,8 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 		}
 		side_count(conn, from, (size_t)n);
 		if (way->trace)
-			trace_read(conn, from, sy_span(way->scratch, (size_t)n));
-		if (side_send(way, to, sy_span(way->scratch, (size_t)n)) < 0)
+			trace_read(conn, from, sy_span(at, (size_t)n));
+		if (!batch_hold(way, to, at, (size_t)n) && side_send(way, to, sy_span(at, (size_t)n)) < 0)
 			return MOVED_WRITE_ERROR;
 		if (n < WAY_SCRATCH) {
 			from->full = 0;

@@ -4,6 +4,7 @@
 
 #include "net/socket.h"
 #include "way/aside.h"
+#include "way/batch.h"
 #include "way/mover.h"
 #include "way/report.h"
 #include "way/side.h"
@@ -79,6 +80,7 @@ relay_write_failed(struct conn *conn, struct side *to, int error)
 {
 	struct side *other = way_other(conn, to);
 	enum step next = way_close_error(conn, to, error);
+	bool words = other->held && batch_write(conn->way, other) == 0;
 
 	if (conn->tunnel && !to->eof && !side_pending(other) &&
 	    (error == EPIPE || error == ECONNRESET)) {
@@ -86,10 +88,13 @@ relay_write_failed(struct conn *conn, struct side *to, int error)
 
 		to->full = 0;
 		(void)mover_move(conn, to, other);
-		if (to->bytes > before) {
-			conn->reset = false;
-			conn->parting = to == &conn->server;
-		}
+		if (other->held)
+			(void)batch_write(conn->way, other);
+		words = words || to->bytes > before;
+	}
+	if (words) {
+		conn->reset = false;
+		conn->parting = to == &conn->server;
 	}
 	return next;
 }
@@ -113,7 +118,7 @@ relay_direction(struct conn *conn, struct side *from, struct side *to)
 {
 	if (conn->talk && relay_pour(conn, from, to) < 0)
 		return relay_write_failed(conn, to, errno);
-	if (side_pending(to) && to->ready & EV_WRITE && side_flush(conn->way, to) < 0)
+	if (side_pending(to) && side_writable(to) && side_flush(conn->way, to) < 0)
 		return relay_write_failed(conn, to, errno);
 	if (from->ready & EV_READ && !from->eof && !side_pending(to)) {
 		switch (mover_move(conn, from, to)) {

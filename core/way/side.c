@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/must.h"
 #include "net/socket.h"
+#include "way/batch.h"
 #include "way/mover.h"
 #include "way/post.h"
 #include "way/side_tls.h"
@@ -28,7 +29,7 @@ side_move(struct way *way, struct side *to, struct side *from,
 {
 	bool active = ev_is_active(&from->io);
 
-	must(!from->in && way->fresh.owner != from);
+	must(!from->in && !from->held && way->fresh.owner != from);
 	if (active || ev_is_pending(&from->io))
 		ev_io_stop(way->loop, &from->io);
 	*to = *from;
@@ -82,6 +83,7 @@ side_close(struct way *way, struct side *side, bool reset)
 	if (side->pipe)
 		pipe_give(way->pipes, side->pipe);
 	side->pipe = NULL;
+	batch_drop(way, side);
 	side_tls_drop(side, side_open(side) && !reset);
 	side->datagram = false;
 	if (side->io.fd < 0)
@@ -294,6 +296,8 @@ side_send(struct way *way, struct side *side, struct sy_span bytes)
 int
 side_flush(struct way *way, struct side *side)
 {
+	if (side->held)
+		return batch_write(way, side);
 	if (side->pipe)
 		return mover_flush(way, side);
 	while (side->out) {

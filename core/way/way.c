@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/must.h"
+#include "way/batch.h"
 #include "way/handshakes.h"
 #include "way/side.h"
 #include "way/side_tls.h"
@@ -119,7 +120,9 @@ way_drive(struct conn *conn)
 			talk_fail(conn);
 		conn->step = (uint8_t)next;
 	}
-	way_poll(conn);
+	/* With something held it is driven once more in this turn. */
+	if (!conn->client.held && !conn->server.held)
+		way_poll(conn);
 }
 
 enum step
@@ -176,11 +179,12 @@ void
 way_due(struct side *side, int events)
 {
 	struct conn *conn = side_conn(side);
+	struct way *way = conn->way;
 
 	side_ready(side, events);
 	/* libev calls for the newest first; who was ready first is served first. */
 	if (list_empty(&conn->due))
-		list_append(conn->way->due.next, &conn->due);
+		list_append(side->of_server ? way->due_servers.next : way->due_clients.next, &conn->due);
 }
 
 void
@@ -199,12 +203,9 @@ way_unrest(struct ev_loop *loop, struct ev_idle *unrest, int events)
 void
 way_turn(struct way *way)
 {
-	while (!list_empty(&way->due)) {
-		struct conn *conn = container_of(way->due.next, struct conn, due);
-
-		list_remove(&conn->due);
-		way_drive(conn);
-	}
+	batch_hear(way, &way->due_clients);
+	batch_hear(way, &way->due_servers);
+	batch_say(way);
 	handshakes_go_on(way);
 	for (unsigned n = 0; n < WAY_ROUSED && !list_empty(&way->roused); n++) {
 		struct conn *conn = container_of(way->roused.next, struct talk, roused)->conn;

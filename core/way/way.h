@@ -24,7 +24,7 @@
  * struct and call the driver; after that the struct may be gone.
  *
  * A connection is one block. What is read goes into the worker's one scratch buffer and is written on
- * at once. The bytes in the buffer belong to the side in way->fresh; when the driver leaves, what
+ * at once, small messages of a tunnel when all of the turn have been read (way/batch.h). The bytes in the buffer belong to the side in way->fresh; when the driver leaves, what
  * nobody could use yet moves into a pooled chunk of that side. So an idle connection owns no buffer.
  *
  * A side with bytes to be written makes the other side unread (back-pressure): what a connection can
@@ -62,6 +62,7 @@ enum {
 	WAY_ROUSED = 1024,        /* driven at the end of a turn of the loop, at most */
 };
 
+struct batch;
 struct hops;
 struct side_tls;
 struct strand;
@@ -79,11 +80,12 @@ struct side {
 	uint64_t bytes;           /* read from this side */
 	uint8_t ready;            /* EV_READ, EV_WRITE: what libev said and nobody has used up */
 	uint8_t full;             /* reads in a row that filled the buffer */
-	bool eof;                 /* it has said its last byte */
-	bool shut;                /* we have passed the end on to it */
-	bool wrote;               /* something was sent to it */
-	bool prompt;              /* TCP_NODELAY is set */
-	bool end_due;             /* the end must still be told: TLS has words for that, too */
+	uint8_t held;             /* 1 + the place of a message for it in way.batch; 0: none */
+	bool eof : 1;             /* it has said its last byte */
+	bool shut : 1;            /* we have passed the end on to it */
+	bool wrote : 1;           /* something was sent to it */
+	bool prompt : 1;          /* TCP_NODELAY is set */
+	bool end_due : 1;         /* the end must still be told: TLS has words for that, too */
 	bool of_server : 1;       /* it is conn.server, and not conn.client */
 	bool datagram : 1;        /* UDP: a connected socket; a client has none of its own: post.h */
 };
@@ -93,7 +95,7 @@ struct conn {
 	struct timer_entry timer; /* what it means depends on the step */
 	struct link of_service;   /* service_run.conns */
 	struct link of_seat;      /* seat_run.conns, while it has or wants a connection there */
-	struct link due;          /* way.due or way.due_handshakes: driven when this turn of the loop ends */
+	struct link due;          /* in one of way.due_*: driven when this turn of the loop ends */
 	struct way *way;
 	struct generation *generation;
 	const struct service *service;
@@ -231,7 +233,8 @@ struct way {
 	uint32_t count[SY_COUNTERS]; /* of the protocol module that is being called: figures.c */
 	struct ev_timer grace;    /* the end of a graceful stop */
 	struct ev_prepare turn;   /* before the loop waits */
-	struct link due;          /* connections that libev has called for in this turn */
+	struct batch *batch;      /* batch.h */
+	struct link due_clients, due_servers; /* connections that libev has called for in this turn */
 	struct link roused;       /* talk.roused: driven at the end of this turn */
 	struct slab *strand_slab; /* strand.c */
 	struct ev_idle unrest;    /* there are more than one turn can drive */
@@ -275,7 +278,14 @@ side_open(const struct side *side)
 static inline bool
 side_pending(const struct side *side)
 {
-	return side->out || side->pipe || side->end_due;
+	return side->out || side->pipe || side->end_due || side->held;
+}
+
+/* And it may be now. */
+static inline bool
+side_writable(const struct side *side)
+{
+	return side->held || side->ready & EV_WRITE;
 }
 
 /* way.c: the driver. The connection may be gone afterwards. */
