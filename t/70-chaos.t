@@ -119,8 +119,8 @@ subtest 'persistence outlives everybody' => sub {
 	my $all = sub {
 		my %not = map { $_ => 1 } @_;
 		return Steelyard::wait_for('two workers, checker and console', sub {
-			my @pids = grep { !$not{$_} } eval { pids($sy) };
-			return @pids == 4 && \@pids;
+			my @ready = grep { $_->{ready} && $_->{role} ne 'master' && !$not{ $_->{pid} } } eval { @{ $sy->processes } };
+			return @ready == 4 && [map { $_->{pid} } @ready];
 		});
 	};
 	my $old = $all->();
@@ -144,6 +144,11 @@ subtest 'a worker that hangs' => sub {
 	my ($answer, $status) = $sy->api('GET', '/v1/connections');
 	cmp_ok(time - $began, '<', 9, 'a question to all is answered without it, in time');
 	note "status $status: ", explain $answer;
+	# Who hangs only when it is told of the new configuration could hang because of it.
+	Steelyard::wait_for('beats to be late', sub {
+		my %age = map { $_->{pid} => $_->{beat_age_ms} } @{ $sy->processes };
+		return !grep { ($age{$_} // 2000) < 2000 } $pid, $checker;
+	});
 	my ($ok, $text) = $sy->reload;
 	ok($ok, 'a reload meanwhile waits for their successors') or diag $text;
 	$sy->wait_log(qr/worker 0 \(pid $pid\) is killed: no sign of life for \d+ s/);

@@ -93,8 +93,10 @@ batch_say(struct way *way)
 		for (unsigned i = 0; i < batch->n; i++) {
 			struct side *side = batch->held[i].side;
 
-			if (side && side->of_server == (pass == 0))
-				way_drive(side_conn(side));
+			if (!side || side->of_server != (pass == 0))
+				continue;
+			way_drive(side_conn(side));
+			must(!batch->held[i].side);
 		}
 	batch->n = 0;
 	batch->used = 0;

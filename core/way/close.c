@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/slab.h"
+#include "way/batch.h"
 #include "way/handshakes.h"
 #include "way/limits.h"
 #include "way/post.h"
@@ -82,6 +83,7 @@ close_step(struct conn *conn)
 	struct service_run *run = service_run(conn);
 	bool reset = conn->reset;
 
+	batch_drop(way, &conn->server);
 	pick_leave(conn);
 	if (conn->talk) {
 		reach_forget(conn);

@@ -23,9 +23,10 @@
  * that changes the step, and way.c's table says which may follow which. libev's callbacks find their
  * struct and call the driver; after that the struct may be gone.
  *
- * A connection is one block. What is read goes into the worker's one scratch buffer and is written on
- * at once, small messages of a tunnel when all of the turn have been read (way/batch.h). The bytes in the buffer belong to the side in way->fresh; when the driver leaves, what
- * nobody could use yet moves into a pooled chunk of that side. So an idle connection owns no buffer.
+ * A connection is one block. What is read goes into the worker's one scratch buffer and is written on at
+ * once, small messages of a tunnel when all of the turn have been read (way/batch.h). The bytes in the
+ * buffer belong to the side in way->fresh; when the driver leaves, what nobody could use yet moves into
+ * a pooled chunk of that side. So an idle connection owns no buffer.
  *
  * A side with bytes to be written makes the other side unread (back-pressure): what a connection can
  * hold is bounded by one scratch buffer, one pipe or one protocol window for each direction. */
