@@ -100,20 +100,27 @@ sub wait_script {
 	return Steelyard::wait_for($what, sub { $self->script($code, @args) }, 30);
 }
 
-# A real click in the middle of what the selector finds.
+# Asks for something of what the selector finds. The page may draw it anew between the two questions, once
+# or twice: then it is looked for again, as a person would.
+sub _of_found {
+	my ($self, $selector, @asks) = @_;
+	for my $more (reverse 0 .. 4) {
+		my $found = $self->_ask('POST', "$self->{session}/element", { using => 'css selector', value => $selector });
+		my ($id) = values %$found;
+		return if eval { $self->_ask('POST', "$self->{session}/element/$id/$_->[0]", $_->[1]) for @asks; 1 };
+		die $@ if !$more || $@ !~ /stale element reference/;
+	}
+}
+
+# A real click in the middle of it.
 sub click {
 	my ($self, $selector) = @_;
-	my $found = $self->_ask('POST', "$self->{session}/element", { using => 'css selector', value => $selector });
-	my ($id) = values %$found;
-	$self->_ask('POST', "$self->{session}/element/$id/click", {});
+	$self->_of_found($selector, [click => {}]);
 }
 
 sub type {
 	my ($self, $selector, $text) = @_;
-	my $found = $self->_ask('POST', "$self->{session}/element", { using => 'css selector', value => $selector });
-	my ($id) = values %$found;
-	$self->_ask('POST', "$self->{session}/element/$id/clear", {});
-	$self->_ask('POST', "$self->{session}/element/$id/value", { text => $text });
+	$self->_of_found($selector, [clear => {}], [value => { text => $text }]);
 }
 
 sub dark {
