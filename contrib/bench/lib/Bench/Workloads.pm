@@ -34,6 +34,12 @@ my @all = (
 		load => ['--connections', 32, '--exchanges', 1, '--sources', 8],
 	},
 	{
+		name => 'tcp-half', kind => 'rate', conf => 'half', or => 'tcp', to => '127.0.0.1:5000',
+		title => 'TCP, the same, each direction kept until it has its own end', unit => 'connection',
+		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [0.95, 0.80],
+		load => ['--connections', 32, '--exchanges', 1, '--sources', 8],
+	},
+	{
 		name => 'tcp-small', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
 		title => 'TCP, small requests on 64 long connections', unit => 'request',
 		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [0.90, 0.75],
