@@ -109,7 +109,7 @@ text_field(const char *head, size_t head_len, const char *name, int nth, size_t 
 long
 text_length(const char *value, size_t len)
 {
-	char digits[10] = "";
+	char digits[12] = "";
 
 	if (len == 0 || len >= sizeof(digits))
 		return -1;

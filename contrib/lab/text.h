@@ -29,7 +29,7 @@ int text_size(const char *text, uint64_t *bytes, struct lab_err *err);
  * them, without the blanks before it; NULL: there is none. */
 const char *text_field(const char *head, size_t head_len, const char *name, int nth, size_t *len);
 
-/* A field's value as a length: digits alone, below 10^9; -1: it is none. */
+/* A field's value as a length: digits alone, below 10^11; -1: it is none. */
 long text_length(const char *value, size_t len);
 
 /* Cuts line into at most max words in place; the rest of the line after '#' is a comment.

@@ -58,6 +58,8 @@ void api_ended(struct request *request);
 void api_trace(struct request *request);
 void api_trace_end(struct request *request);
 
+/* client= as an address or a network; *net is left alone without it. False after a 400. */
+bool api_client_net(struct request *request, struct sy_net *net);
 /* The service of that name, or NULL after a 404 that names what is near. */
 const struct service *api_find_service(struct request *request, const char *name);
 /* Whether any pool has a server of that name; false after a 404 that names what is near. */

@@ -15,6 +15,18 @@ look_config(struct request *request)
 	return request->console->child->current->config;
 }
 
+bool
+api_client_net(struct request *request, struct sy_net *net)
+{
+	const char *client = request_query(request, "client");
+
+	if (!client || net_parse(client, net))
+		return true;
+	request_error(request, 400, "client= is an address or a network such as 192.0.2.0/24, not %s",
+	              client);
+	return false;
+}
+
 const struct service *
 api_find_service(struct request *request, const char *name)
 {

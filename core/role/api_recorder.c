@@ -213,17 +213,12 @@ api_recorder(struct request *request)
 void
 api_ended(struct request *request)
 {
-	const char *client = request_query(request, "client");
 	struct recorder_filter filter = {
 		.service = request_query(request, "service"),
 		.server = request_query(request, "server"),
 		.end = request_query(request, "end"),
 	};
 
-	if (client && !net_parse(client, &filter.client)) {
-		request_error(request, 400, "client= is an address or a network such as 192.0.2.0/24, not %s",
-		              client);
-		return;
-	}
-	recorder_answer(request, "connections", RECORDER_FAILED, &filter);
+	if (api_client_net(request, &filter.client))
+		recorder_answer(request, "connections", RECORDER_FAILED, &filter);
 }

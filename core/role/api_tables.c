@@ -12,15 +12,11 @@ static bool
 tables_filter(struct request *request, char *out, size_t len)
 {
 	static const char *const names[] = { "service", "server", "client", "limit" };
-	const char *client = request_query(request, "client");
 	struct sy_net net;
 	size_t used = 0;
 
-	if (client && !net_parse(client, &net)) {
-		request_error(request, 400, "client= is an address or a network such as 192.0.2.0/24, not %s",
-		              client);
+	if (!api_client_net(request, &net))
 		return false;
-	}
 	out[0] = '\0';
 	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++) {
 		const char *value = request_query(request, names[i]);

@@ -57,8 +57,7 @@ classify_step(struct conn *conn)
 		conn->reset = !conn->trunk;
 		return way_close(conn, first ? REASON_GREET_TIMEOUT : REASON_IDLE);
 	}
-	if (side_pending(&conn->client) && conn->client.ready & EV_WRITE &&
-	    side_flush(conn->way, &conn->client) < 0)
+	if (side_can_flush(&conn->client) && side_flush(conn->way, &conn->client) < 0)
 		return way_close_error(conn, &conn->client, errno);
 	if (!classify_aside(conn))
 		return way_close(conn, REASON_SERVER_DONE);

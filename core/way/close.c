@@ -25,12 +25,10 @@ close_part(struct conn *conn)
 
 	if (conn->reset || conn->timed || !side_open(client) || client->datagram)
 		return STEP_CLOSE;
-	if (side_pending(client)) {
-		if (side_writable(client) && side_flush(way, client) < 0)
-			return STEP_CLOSE;
-		if (side_pending(client))
-			return WAIT;
-	}
+	if (side_can_flush(client) && side_flush(way, client) < 0)
+		return STEP_CLOSE;
+	if (side_pending(client))
+		return WAIT;
 	if (!conn->parting || client->eof)
 		return STEP_CLOSE;
 	if (!client->shut)

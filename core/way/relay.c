@@ -118,7 +118,7 @@ relay_direction(struct conn *conn, struct side *from, struct side *to)
 {
 	if (conn->talk && relay_pour(conn, from, to) < 0)
 		return relay_write_failed(conn, to, errno);
-	if (side_pending(to) && side_writable(to) && side_flush(conn->way, to) < 0)
+	if (side_can_flush(to) && side_flush(conn->way, to) < 0)
 		return relay_write_failed(conn, to, errno);
 	if (from->ready & EV_READ && !from->eof && !side_pending(to)) {
 		switch (mover_move(conn, from, to)) {
@@ -159,7 +159,7 @@ relay_tunnel(struct conn *conn)
 static enum step
 relay_flush(struct conn *conn, struct side *side)
 {
-	if (side_pending(side) && side->ready & EV_WRITE && side_flush(conn->way, side) < 0)
+	if (side_can_flush(side) && side_flush(conn->way, side) < 0)
 		return talk_lost(conn, side, errno);
 	return WAIT;
 }

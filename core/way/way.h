@@ -282,11 +282,11 @@ side_pending(const struct side *side)
 	return side->out || side->pipe || side->end_due || side->held;
 }
 
-/* And it may be now. */
+/* And it can be tried now: what is held never was. */
 static inline bool
-side_writable(const struct side *side)
+side_can_flush(const struct side *side)
 {
-	return side->held || side->ready & EV_WRITE;
+	return side_pending(side) && (side->held || side->ready & EV_WRITE);
 }
 
 /* way.c: the driver. The connection may be gone afterwards. */
