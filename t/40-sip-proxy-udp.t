@@ -106,7 +106,7 @@ subtest 'what is lost is said again' => sub {
 	like(hears($client, qr{^SIP/2\.0 4}), qr{^SIP/2\.0 486 }, 'the client hears it again, as long as it gives none');
 	server_says(response($first, 486, 'Busy Here'));
 	like(server_hears(qr/^ACK/), qr/^ACK/, 'the server, too, if it asks again');
-	ask_udp($client, request('ACK', id => 'lost', branch => 'z9hG4bKlost', to => ';tag=server'));
+	ask_udp($client, request('ACK', id => 'lost', branch => 'z9hG4bKlost', to => ';tag=server')) for 1, 2;
 	ask_udp($client, request('OPTIONS', id => 'then'));
 	my $options = server_hears(qr/^(?:OPTIONS|ACK)/);
 	like($options, qr/^OPTIONS/, 'the ACK of the client goes no further');
@@ -115,11 +115,19 @@ subtest 'what is lost is said again' => sub {
 	like($got, qr{^SIP/2\.0 200 .*Content-Length: 4\r\n\r\nbody\z}s, 'a body without length gets one');
 	ask_udp($client, request('OPTIONS', id => 'then', branch => 'z9hG4bK-then-OPTIONS-1'));
 	is(hears($client, qr/OPTIONS/), $got, 'a request that comes again gets its answer again');
+	ask_udp($client, request('INVITE', id => 'taken'));
+	$invite = server_hears(qr/^INVITE.*: taken\r/s);
+	for my $time (qw(once again)) {
+		server_says(response($invite, 200, 'OK', "Contact: <sip:b\@127.0.0.1:$at>\r\n"));
+		like(hears($client, qr{^SIP/2\.0 200.*INVITE}s), qr{^SIP/2\.0 200 }, "a success, $time");
+		ask_udp($client, request('ACK', id => 'taken', to => ';tag=server'));
+		like(server_hears(qr/^ACK.*: taken\r/s), qr/^ACK/, "and the client's ACK to it");
+	}
 	$client->send("\r\n\r\n");
 	ask_udp($client, "OPTIONS sip:x SIP/2.0\r\nno field\r\n\r\n");
 	ask_udp($client, request('OPTIONS', id => 'bad') =~ s/Content-Length: 0/Content-Length: 7/r);
 	like(hears($client, qr/^SIP/), qr{^SIP/2\.0 400 }, 'what is cut off gets 400');
-	is(figures('own')->{transactions}, 0, 'nothing is left open');
+	is_deeply([ @{ figures('own') }{qw(transactions requests_invite requests_ack)} ], [ 0, 2, 2 ], 'nothing is left open, and what came twice is counted once');
 };
 
 subtest 'keep-alives' => sub {

@@ -197,7 +197,9 @@ proxy_ack(struct sy_session *session, struct sy_span in, const struct sip_messag
 
 	/* Of a failure it goes no further: the server had ours, but for one whose answer came by another way. */
 	if (call && call->status >= 300) {
-		sy_count(session, COUNT_ACK, 1);
+		if (!call->acked)
+			sy_count(session, COUNT_ACK, 1);
+		call->acked = true;
 		call->again_ms = 0;
 		if (call->open && !call->finished)
 			return proxy_last(session, in, message, whole, call);

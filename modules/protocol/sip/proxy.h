@@ -48,6 +48,7 @@ struct call {
 	bool outside;             /* a request to the client, of another session */
 	bool open;                /* the exchange is */
 	bool finished;            /* nothing will be said to it any more */
+	bool acked;               /* a failure, and the client has said ACK; it says it again with each answer */
 	struct reply *reply;      /* to an INVITE, until it has a final answer */
 	struct reply *answer;     /* a final one, when it may be wanted again */
 };

@@ -214,7 +214,8 @@ transaction_ack(struct sy_session *session, struct transaction *t, struct sy_spa
 		return transaction_drop(whole);
 	forward_self(session, &t->key, &self);
 	routing_read(message, &self, &ack.routing);
-	sy_count(session, t->to_flow ? COUNT_SERVER_OTHER : COUNT_ACK, 1);
+	if (!t->confirmed)
+		sy_count(session, t->to_flow ? COUNT_SERVER_OTHER : COUNT_ACK, 1);
 	/* Over UDP it may be lost: then the server says its answer again, and the client this. */
 	t->confirmed = true;
 	if (session->server_datagram)
