@@ -12,6 +12,7 @@ use IO::Socket::INET;
 use IO::Socket::UNIX;
 use POSIX ();
 use Socket qw(SOCK_DGRAM);
+use Time::HiRes ();
 
 my $bin = File::Temp::tempdir('steelyard-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 chmod 0755, $bin;
@@ -95,6 +96,30 @@ sub upgrade {
 	});
 }
 
+# Users of the control socket who connect, and ask a moment later: those that had no answer, when all have asked.
+sub askers {
+	pipe my $from, my $to or die;
+	my $pid = fork // die;
+	if (!$pid) {
+		my ($stop, @asked, @waits) = (0);
+		local $SIG{TERM} = sub { $stop = 1 };
+		for (my $i = 0; $i < 800 && !$stop || @waits; $i++) {
+			push @waits, IO::Socket::UNIX->new(Peer => $sy->{control}) // () if $i < 800 && !$stop;
+			if (@waits > 3 || $stop || $i >= 800) {
+				my $sock = shift @waits // last;
+				print $sock "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+				push @asked, $sock;
+			}
+			Time::HiRes::sleep(0.02);
+		}
+		my $bad = grep { my $line = readline $_; ($line // '') !~ m{^HTTP/1\.1 200} } @asked;
+		syswrite $to, @asked . " $bad\n";
+		POSIX::_exit(0);
+	}
+	close $to;
+	return sub { kill 'TERM', $pid; my $said = readline $from; waitpid $pid, 0; return split ' ', $said // '0 all' };
+}
+
 for my $round (1, 2) {
 	subtest "upgrade $round, under load" => sub {
 		my @held = map { client() } 1 .. 16;
@@ -105,10 +130,12 @@ for my $round (1, 2) {
 		my $total = web()->{total};
 		my $before = inode($sy->{pid});
 		install($good);
-		my $stop = crowd();
+		my ($asked, $stop) = (askers(), crowd());
 		upgrade();
 		my ($new, $bad) = $stop->();
 		is($bad, 0, "$new new connections meanwhile, none failed");
+		my ($questions, $unheard) = $asked->();
+		ok($questions && $unheard eq '0', "$questions questions at the control socket, $unheard without an answer");
 		ok($sy->alive, 'the master has the same pid');
 		isnt(inode($sy->{pid}), $before, 'and another program');
 		is((stat $program)[1], inode($sy->{pid}), 'which is the installed one');

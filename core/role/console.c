@@ -131,8 +131,9 @@ console_stop(struct child *child, bool graceful, uint64_t grace_ms)
 {
 	struct console *console = child->run;
 
-	(void)graceful;
 	(void)grace_ms;
+	if (graceful)
+		entrances_hear_out(console);
 	notify_stop(console);
 	requests_expire(console, true);
 	streams_end(console, NULL);

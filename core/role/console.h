@@ -171,6 +171,7 @@ bool args_check(struct request *request);
 void entrance_open(struct console *console, uint64_t listener, int fd);
 void entrance_close(struct console *console, uint64_t listener);
 void entrances_run(struct console *console); /* after requests were resumed */
+void entrances_hear_out(struct console *console); /* half a second at most */
 void http_headers(struct MHD_Response *response, const char *type);
 
 /* console_door.c */
@@ -179,6 +180,8 @@ void door_connection(void *context, struct MHD_Connection *connection, void **st
                      enum MHD_ConnectionNotificationCode code);
 struct peer *door_peer(struct MHD_Connection *connection);
 void door_beat(struct entrance *entrance);
+/* Somebody was accepted, or had an answer, within the last second, and asks nothing at the moment. */
+bool door_has_fresh(const struct entrance *entrance);
 void door_close_arrivals(struct entrance *entrance);
 
 /* console_request.c: how a handler answers. Exactly one of these. */

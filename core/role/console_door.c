@@ -254,6 +254,21 @@ door_readable(struct ev_loop *loop, struct ev_io *io, int events)
 	entrances_run(entrance->console);
 }
 
+bool
+door_has_fresh(const struct entrance *entrance)
+{
+	enum { FRESH_MS = 1000 };
+	uint64_t now_ms = entrance->console->child->now_ms;
+
+	list_each(link, &entrance->peers) {
+		const struct peer *peer = container_of(link, struct peer, link);
+
+		if (peer->since_ms && now_ms < peer->since_ms + FRESH_MS)
+			return true;
+	}
+	return false;
+}
+
 /* Who has not said within a time what he wants has had his turn; the library only counts silence. */
 void
 door_beat(struct entrance *entrance)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -249,6 +250,28 @@ entrances_run(struct console *console)
 	for (unsigned i = 0; i < CONSOLE_LISTENERS; i++)
 		if (console->entrances[i].daemon)
 			entrance_run(&console->entrances[i]);
+}
+
+static bool
+entrances_owe(const struct console *console)
+{
+	for (unsigned i = 0; i < CONSOLE_LISTENERS; i++)
+		if (console->entrances[i].daemon && door_has_fresh(&console->entrances[i]))
+			return true;
+	return false;
+}
+
+/* A connection that was accepted a moment ago is not closed before it is heard: its request is on the way, and the
+ * successor, which has the same listening socket, cannot answer it. */
+void
+entrances_hear_out(struct console *console)
+{
+	enum { LOOKS = 100, PAUSE_NS = 5000000 };
+
+	for (unsigned i = 0; i < LOOKS && entrances_owe(console); i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);
+		entrances_run(console);
+	}
 }
 
 void
