@@ -27,6 +27,7 @@ sub measure {
 	local $SIG{PIPE} = 'IGNORE';
 	my $result = eval {
 		system('ip', 'link', 'set', 'lo', 'up') == 0 or die "no loopback in the namespace\n";
+		Bench::Machine::congestion_control($self->{congestion});
 		$self->start_origin;
 		$self->start_proxy // $self->can("run_$self->{workload}{kind}")->($self);
 	} // { invalid => $@ =~ s/\s+$//r };

@@ -92,6 +92,16 @@ sub foreign_cpu {
 	return $ticks / $TICK;
 }
 
+# Of all TCP in our namespace. What the machine prefers may cost more than all that is measured: BBR sets a timer
+# for each send.
+sub congestion_control {
+	my ($name) = @_;
+	open my $out, '>', '/proc/sys/net/ipv4/tcp_congestion_control' or die "congestion control: $!\n";
+	print {$out} $name;
+	close $out or die "congestion control \"$name\": $!; this kernel allows "
+		. read_file('/proc/sys/net/ipv4/tcp_allowed_congestion_control');
+}
+
 # Processors that we may run on.
 sub cpus_allowed {
 	my ($list) = read_file('/proc/self/status') =~ /^Cpus_allowed_list:\s+(\S+)/m;
