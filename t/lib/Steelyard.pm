@@ -45,14 +45,18 @@ sub modules      { build_dir() . '/t/modules' }
 # Waits until the code gives true; returns its value. Dies with the words otherwise.
 # A port where nobody listens, of tcp, udp, or both: for programs that want to be given one, and for servers that are not
 # there. Below those that the system gives to whoever connects or asks for any, so it stays free.
+my @reserved; # names that keep others from a port until we end; they need no file
 sub free_port {
 	my $proto = shift || 'tcp';
 	my @hosts = @_ ? @_ : '127.0.0.1';
 	for (1 .. 100) {
 		my $port = 10000 + int rand 20000;
+		my $name = IO::Socket::UNIX->new(Type => SOCK_DGRAM, Local => "\0steelyard-test-port-$port") // next;
 		my @bound = map { my $host = $_; map { IO::Socket::IP->new(LocalHost => $host, LocalPort => $port, Proto => $_,
 			$_ eq 'tcp' ? (Listen => 1) : ()) // () } $proto eq 'both' ? qw(tcp udp) : $proto } @hosts;
-		return $port if @bound == @hosts * ($proto eq 'both' ? 2 : 1);
+		next if @bound != @hosts * ($proto eq 'both' ? 2 : 1);
+		push @reserved, $name;
+		return $port;
 	}
 	croak 'no port is free';
 }
