@@ -102,8 +102,8 @@ master_replace(struct process *process)
 	if (!process->outdated || !process_alive(process) || process->state == PROCESS_LEAVING)
 		return;
 	log_info("%s is replaced", process->name);
-	/* Traffic goes by what routing made: the next one takes that over. Who asks the console is heard out. */
-	supervise_leave(process, process->row == ROW_ROUTING || process->row == ROW_CONSOLE, MASTER_STOP_MS);
+	/* Gracefully: what routing made stays for the next one, and who asks the console is heard out. */
+	supervise_leave(process, true, MASTER_STOP_MS);
 }
 
 void
