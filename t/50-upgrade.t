@@ -103,16 +103,16 @@ sub askers {
 	if (!$pid) {
 		my ($stop, @asked, @waits) = (0);
 		local $SIG{TERM} = sub { $stop = 1 };
-		for (my $i = 0; $i < 800 && !$stop || @waits; $i++) {
-			push @waits, IO::Socket::UNIX->new(Peer => $sy->{control}) // () if $i < 800 && !$stop;
-			if (@waits > 3 || $stop || $i >= 800) {
-				my $sock = shift @waits // last;
-				print $sock "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-				push @asked, $sock;
+		for (my $left = 800; $left || @waits; ) {
+			$left = $stop ? 0 : $left && $left - 1;
+			push @waits, scalar IO::Socket::UNIX->new(Peer => $sy->{control}) if $left;
+			if (@waits > 3 || @waits && !$left) {
+				push @asked, shift @waits;
+				print { $asked[-1] } "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" if $asked[-1];
 			}
 			Time::HiRes::sleep(0.02);
 		}
-		my $bad = grep { my $line = readline $_; ($line // '') !~ m{^HTTP/1\.1 200} } @asked;
+		my $bad = grep { !$_ || (readline($_) // '') !~ m{^HTTP/1\.1 200} } @asked;
 		syswrite $to, @asked . " $bad\n";
 		POSIX::_exit(0);
 	}

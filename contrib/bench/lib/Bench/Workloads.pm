@@ -25,19 +25,23 @@ my @HEALTH = (
 	['core', 'core %', ''], ['full_mb', 'memory MB', 'low'],
 );
 
+# The same load for several configurations.
+my @SHORT = ('--connections', 32, '--exchanges', 1, '--sources', 8);
+my @BULK = ('--connections', 8, '--reply', 16 << 20);
+
 my @all = (
 	{
 		name => 'tcp-short', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
 		title => 'TCP, a connection for each exchange of 64 bytes, 32 at a time',
 		unit => 'connection',
 		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [0.95, 0.80],
-		load => ['--connections', 32, '--exchanges', 1, '--sources', 8],
+		load => \@SHORT,
 	},
 	{
 		name => 'tcp-half', kind => 'rate', conf => 'half', or => 'tcp', to => '127.0.0.1:5000',
 		title => 'TCP, the same, each direction kept until it has its own end', unit => 'connection',
 		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [0.95, 0.80],
-		load => ['--connections', 32, '--exchanges', 1, '--sources', 8],
+		load => \@SHORT,
 	},
 	{
 		name => 'tcp-small', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
@@ -56,13 +60,13 @@ my @all = (
 		name => 'tcp-bulk', kind => 'rate', conf => 'bulk', or => 'tcp', to => '127.0.0.1:5000',
 		title => 'TCP, replies of 16 MiB on 8 connections', unit => '16 MiB',
 		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [1.0, 0.6],
-		load => ['--connections', 8, '--reply', 16 << 20],
+		load => \@BULK,
 	},
 	{
 		name => 'tcp-copy', kind => 'rate', conf => 'copy', or => 'tcp', to => '127.0.0.1:5000',
 		title => 'TCP, replies of 16 MiB on 8 connections, copied in user space by all', unit => '16 MiB',
 		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [1.0, 0.6],
-		load => ['--connections', 8, '--reply', 16 << 20],
+		load => \@BULK,
 	},
 	{
 		name => 'udp', kind => 'rate', conf => 'udp', to => '127.0.0.1:5002',
