@@ -386,15 +386,30 @@ log_line(enum log_level level, const char *format, ...)
 	errno = saved;
 }
 
-static bool
-log_needs_quotes(const char *text)
+/* The length of a text that stands in a line as it is: printable ASCII that separates nothing. SIZE_MAX:
+ * it needs a closer look. Nearly all values are such, so they are looked at once. */
+static size_t
+log_token(const char *text)
 {
 	const char *at = text;
 
-	while (*at > ' ' && *at != '=' && *at != '"' && *at != '\\')
+	while (*at > ' ' && *at < 0x7f && *at != '=' && *at != '"' && *at != '\\')
 		at++;
-	/* Controls and what is not ASCII were never a reason, and are shown by text_plain(). */
-	return !*text || (*at && strpbrk(at, " =\"\\\t\r\n"));
+	return *at || at == text ? SIZE_MAX : (size_t)(at - text);
+}
+
+static void
+log_add_value(struct text *body, const char *value)
+{
+	size_t len = log_token(value);
+
+	/* Controls and what is not ASCII are no reason for quotes: text_plain() shows them. */
+	if (len < LOG_LINE_SIZE)
+		text_add(body, value, len);
+	else if (!*value || strpbrk(value, " =\"\\\t\r\n"))
+		text_json(body, value, strnlen(value, LOG_LINE_SIZE));
+	else
+		text_plain(body, value, strnlen(value, LOG_LINE_SIZE));
 }
 
 static void
@@ -409,16 +424,16 @@ log_add_field(struct text *body, const struct log_field *field)
 		text_json(body, field->name, strlen(field->name));
 		text_puts(body, ":");
 	} else {
-		text_puts(body, " ");
+		text_add(body, " ", 1);
 		text_puts(body, field->name);
-		text_puts(body, "=");
+		text_add(body, "=", 1);
 	}
 	if (!field->text)
 		text_uint(body, field->number);
-	else if (log_out.format == LOG_JSON || log_needs_quotes(field->text))
+	else if (log_out.format == LOG_JSON)
 		text_json(body, field->text, strnlen(field->text, LOG_LINE_SIZE));
 	else
-		text_plain(body, field->text, strnlen(field->text, LOG_LINE_SIZE));
+		log_add_value(body, field->text);
 	if (body->len > LOG_BODY_MOST)
 		body->len = start;
 }

@@ -179,10 +179,10 @@ text_plain(struct text *text, const char *bytes, size_t len)
 		const char *found;
 
 		/* Nearly all that is ever said. */
-		if (at[i] >= ' ' && at[i] < 0x7f) {
+		while (i < len && at[i] >= ' ' && at[i] < 0x7f)
 			i++;
-			continue;
-		}
+		if (i == len)
+			break;
 		n = text_utf8(at + i, len - i, &bad);
 		if (n > 0 && !text_control(at[i]) && !text_c1(at + i, n)) {
 			i += n;
@@ -315,40 +315,42 @@ age_text(uint64_t ms, char out[static DURATION_TEXT_SIZE])
 
 /* Addresses. */
 
-const char *
-addr_ip_text(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
+/* Gives the end, where it has put a NUL. */
+static char *
+addr_put_ip(const struct sy_addr *addr, char *at)
 {
-	char *at = out;
-
 	if (addr->family == SY_IPV4) {
 		/* In the log line of every connection: inet_ntop() prints with sprintf(). */
 		for (unsigned i = 0; i < 4; i++) {
 			at = text_digits(at, addr->ip[i]);
 			*at++ = '.';
 		}
-		at[-1] = '\0';
-	} else if (addr->family == SY_NO_ADDR ||
-		   !inet_ntop(AF_INET6, addr->ip, out, ADDR_TEXT_SIZE)) {
-		strcpy(out, "-");
+		*--at = '\0';
+		return at;
 	}
+	if (addr->family == SY_NO_ADDR || !inet_ntop(AF_INET6, addr->ip, at, INET6_ADDRSTRLEN))
+		strcpy(at, "-");
+	return at + strlen(at);
+}
+
+const char *
+addr_ip_text(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
+{
+	addr_put_ip(addr, out);
 	return out;
 }
 
 const char *
 addr_text(const struct sy_addr *addr, char out[static ADDR_TEXT_SIZE])
 {
-	char ip[ADDR_TEXT_SIZE], *at = out;
 	bool six = addr->family == SY_IPV6;
-	size_t len;
+	char *at = out;
 
-	addr_ip_text(addr, ip);
 	if (addr->port == 0 || addr->family == SY_NO_ADDR)
-		return strcpy(out, ip);
-	len = strlen(ip);
+		return addr_ip_text(addr, out);
 	if (six)
 		*at++ = '[';
-	memcpy(at, ip, len);
-	at += len;
+	at = addr_put_ip(addr, at);
 	if (six)
 		*at++ = ']';
 	*at++ = ':';
