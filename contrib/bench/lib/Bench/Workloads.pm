@@ -44,10 +44,22 @@ my @all = (
 		load => \@SHORT,
 	},
 	{
+		name => 'tcp-short-part', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
+		title => 'TCP, the first once more, with pauses: at about a third of the rate', unit => 'connection',
+		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us',
+		load => [@SHORT, '--pace', 0.008],
+	},
+	{
 		name => 'tcp-small', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
 		title => 'TCP, small requests on 64 long connections', unit => 'request',
 		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [0.90, 0.75],
 		load => ['--connections', 64],
+	},
+	{
+		name => 'tcp-small-part', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
+		title => 'TCP, the same with pauses: at about a third of the rate', unit => 'request',
+		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us',
+		load => ['--connections', 64, '--pace', 0.003],
 	},
 	{
 		name => 'tcp-latency', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
