@@ -53,12 +53,6 @@ side_watch(struct way *way, struct side *side, int events)
 		events = side_tls_events(side->tls, events);
 	if (now == events)
 		return;
-	/* The end of the other side is often the next that is heard, and then both are closed: until then the
-	 * kernel may tell of this end once more, which costs less than to have it forget the descriptor. */
-	if (!events && side->eof && !side->told) {
-		side->told = true;
-		return;
-	}
 	if (now)
 		ev_io_stop(way->loop, &side->io);
 	if (!events)

@@ -83,7 +83,6 @@ struct side {
 	uint8_t full;             /* reads in a row that filled the buffer */
 	uint8_t held;             /* 1 + the place of a message for it in way.batch; 0: none */
 	bool eof : 1;             /* it has said its last byte */
-	bool told : 1;            /* and libev may tell of it once more */
 	bool shut : 1;            /* we have passed the end on to it */
 	bool wrote : 1;           /* something was sent to it */
 	bool prompt : 1;          /* TCP_NODELAY is set */
