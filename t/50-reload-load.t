@@ -15,8 +15,8 @@ use Time::HiRes qw(time);
 
 my $reloads = $ENV{STEELYARD_RELOADS} || 100;
 my $held = 64;
-# Flat: what the allocator's habits may add, whatever the number of reloads. (The flight recorder's ring is
-# small enough to be full early: its pages count when they are first written to.)
+# Flat: what the allocator's habits may add, whatever the number of reloads. The flight recorder's ring is small,
+# so that it is full early: its pages count when they are first written to.
 my $growth_most = 256;
 
 my $dir = tempdir(CLEANUP => 1);
@@ -39,7 +39,8 @@ sub conf {
 	$conf .= "}\nvirtual-service web {\n\tlisten 127.0.0.1:0;\n\tpool p;\n\tscheduler $scheduler;\n"
 		. "\tpersistence source { timeout " . (600 + $n) . "s; }\n\tmonitor tcp { interval " . (1000 + $n % 7) . "ms; }\n"
 		. "\tidle-timeout " . (1800 + $n % 5) . "s;\n}\n";
-	return ($opt{workers} ? "workers $opt{workers};\n" : '') . "tables { recorder-entries 64; }\nlog stderr;\nlog-connections off;\n" . $conf . ($more // '');
+	return ($opt{workers} ? "workers $opt{workers};\n" : '') . "tables { recorder-entries 64; }\n"
+		. "log stderr;\nlog-connections off;\n" . $conf . ($more // '');
 }
 my $sy = Steelyard->start(conf(0), modules => $modules);
 $sy->wait_up('web', "s$_") for 1 .. 3;

@@ -103,15 +103,18 @@ sub askers {
 	if (!$pid) {
 		my ($stop, @asked, @waits) = (0);
 		local $SIG{TERM} = sub { $stop = 1 };
-		for (my $left = 800; $left || @waits; ) {
-			$left = $stop ? 0 : $left && $left - 1;
-			push @waits, scalar IO::Socket::UNIX->new(Peer => $sy->{control}) if $left;
-			if (@waits > 3 || @waits && !$left) {
-				push @asked, shift @waits;
-				print { $asked[-1] } "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" if $asked[-1];
-			}
+		my $ask = sub {
+			my $sock = shift @waits;
+			print $sock "GET /v1/status HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" if $sock;
+			push @asked, $sock;
+		};
+		for (1 .. 800) {
+			last if $stop;
+			push @waits, scalar IO::Socket::UNIX->new(Peer => $sy->{control});
+			$ask->() if @waits > 3;
 			Time::HiRes::sleep(0.02);
 		}
+		$ask->() while @waits;
 		my $bad = grep { !$_ || (readline($_) // '') !~ m{^HTTP/1\.1 200} } @asked;
 		syswrite $to, @asked . " $bad\n";
 		POSIX::_exit(0);

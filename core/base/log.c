@@ -386,30 +386,15 @@ log_line(enum log_level level, const char *format, ...)
 	errno = saved;
 }
 
-/* The length of a text that stands in a line as it is: printable ASCII that separates nothing. SIZE_MAX:
- * it needs a closer look. Nearly all values are such, so they are looked at once. */
-static size_t
-log_token(const char *text)
+static bool
+log_needs_quotes(const char *text)
 {
 	const char *at = text;
 
-	while (*at > ' ' && *at < 0x7f && *at != '=' && *at != '"' && *at != '\\')
+	while (*at > ' ' && *at != '=' && *at != '"' && *at != '\\')
 		at++;
-	return *at || at == text ? SIZE_MAX : (size_t)(at - text);
-}
-
-static void
-log_add_value(struct text *body, const char *value)
-{
-	size_t len = log_token(value);
-
-	/* Controls and what is not ASCII are no reason for quotes: text_plain() shows them. */
-	if (len < LOG_LINE_SIZE)
-		text_add(body, value, len);
-	else if (!*value || strpbrk(value, " =\"\\\t\r\n"))
-		text_json(body, value, strnlen(value, LOG_LINE_SIZE));
-	else
-		text_plain(body, value, strnlen(value, LOG_LINE_SIZE));
+	/* Controls and what is not ASCII were never a reason, and are shown by text_plain(). */
+	return !*text || (*at && strpbrk(at, " =\"\\\t\r\n"));
 }
 
 static void
@@ -424,16 +409,16 @@ log_add_field(struct text *body, const struct log_field *field)
 		text_json(body, field->name, strlen(field->name));
 		text_puts(body, ":");
 	} else {
-		text_add(body, " ", 1);
+		text_puts(body, " ");
 		text_puts(body, field->name);
-		text_add(body, "=", 1);
+		text_puts(body, "=");
 	}
 	if (!field->text)
 		text_uint(body, field->number);
-	else if (log_out.format == LOG_JSON)
+	else if (log_out.format == LOG_JSON || log_needs_quotes(field->text))
 		text_json(body, field->text, strnlen(field->text, LOG_LINE_SIZE));
 	else
-		log_add_value(body, field->text);
+		text_plain(body, field->text, strnlen(field->text, LOG_LINE_SIZE));
 	if (body->len > LOG_BODY_MOST)
 		body->len = start;
 }

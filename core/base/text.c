@@ -179,10 +179,10 @@ text_plain(struct text *text, const char *bytes, size_t len)
 		const char *found;
 
 		/* Nearly all that is ever said. */
-		while (i < len && at[i] >= ' ' && at[i] < 0x7f)
+		if (at[i] >= ' ' && at[i] < 0x7f) {
 			i++;
-		if (i == len)
-			break;
+			continue;
+		}
 		n = text_utf8(at + i, len - i, &bad);
 		if (n > 0 && !text_control(at[i]) && !text_c1(at + i, n)) {
 			i += n;

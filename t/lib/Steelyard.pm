@@ -42,7 +42,6 @@ sub steelyardd   { build_dir() . '/steelyardd' }
 sub steelyardctl { build_dir() . '/steelyardctl' }
 sub modules      { build_dir() . '/t/modules' }
 
-# Waits until the code gives true; returns its value. Dies with the words otherwise.
 # A port where nobody listens, of tcp, udp, or both: for programs that want to be given one, and for servers that are not
 # there. Below those that the system gives to whoever connects or asks for any, so it stays free.
 my @reserved; # names that keep others from a port until we end; they need no file
@@ -61,6 +60,7 @@ sub free_port {
 	croak 'no port is free';
 }
 
+# Waits until the code gives true; returns its value. Dies with the words otherwise.
 sub wait_for {
 	my ($what, $code, $limit) = @_;
 	my $end = time + ($limit || $LIMIT);

@@ -38,16 +38,16 @@ my @all = (
 		load => \@SHORT,
 	},
 	{
-		name => 'tcp-half', kind => 'rate', conf => 'half', or => 'tcp', to => '127.0.0.1:5000',
-		title => 'TCP, the same, each direction kept until it has its own end', unit => 'connection',
-		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [0.95, 0.80],
-		load => \@SHORT,
-	},
-	{
 		name => 'tcp-short-part', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
-		title => 'TCP, the first once more, with pauses: at about a third of the rate', unit => 'connection',
+		title => 'TCP, the same with pauses: at about a third of the rate', unit => 'connection',
 		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us',
 		load => [@SHORT, '--pace', 0.008],
+	},
+	{
+		name => 'tcp-half', kind => 'rate', conf => 'half', or => 'tcp', to => '127.0.0.1:5000',
+		title => 'TCP, as tcp-short, each direction kept until it has its own end', unit => 'connection',
+		direct => '127.0.0.11:6000', columns => \@RATE, judged => 'cpu_us', goal => [0.95, 0.80],
+		load => \@SHORT,
 	},
 	{
 		name => 'tcp-small', kind => 'rate', conf => 'tcp', to => '127.0.0.1:5000',
