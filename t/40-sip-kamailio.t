@@ -85,7 +85,7 @@ for my $case (@case) {
 	my ($mode, $client, $server, $name) = @$case;
 	my $got = $run{$name}->finish;
 	ok($got->{ok} && ($got->{failed} // 1) == 0 && ($got->{good} // 0) == $calls, "mode $mode, $client to $server: $calls times, none failed")
-		or diag $got->{text};
+		or diag $got->{text}, grep { / service=\Q$name\E / && !/ end=client-done/ } map { split /^/, $_->log_text } $front, $sy;
 }
 
 my %figures = map { $_->{name} => $_->{figures} } @{ $sy->api('GET', '/v1/services')->{services} };

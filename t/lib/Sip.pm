@@ -436,7 +436,8 @@ sub text {
 		local $/;
 		$text .= <$in> // '';
 	}
-	return substr $text, -4000;
+	# The screens are long, what was said of errors stands before them.
+	return length $text > 8000 ? substr($text, 0, 4000) . "\n...\n" . substr($text, -4000) : $text;
 }
 
 # A command for the lab.
