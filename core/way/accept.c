@@ -94,6 +94,7 @@ accept_conn(struct door *door, struct generation *generation, int fd)
 	conn->client.prompt = true;
 	/* The first bytes have often arrived with the handshake. */
 	conn->client.ready = EV_READ;
+	conn->client.edge = !conn->talk && !door->listener->tls;
 	/* Asked of the connection only where the listener does not say. */
 	if (!socket_any(&door->addr))
 		conn->service_addr = door->addr;

@@ -15,6 +15,7 @@
 #include "way/aside.h"
 #include "way/batch.h"
 #include "way/drain.h"
+#include "way/edge.h"
 #include "way/figures.h"
 #include "way/flow.h"
 #include "way/handshakes.h"
@@ -85,6 +86,7 @@ way_new(struct child *child)
 	link_init(&way->due_clients);
 	link_init(&way->due_servers);
 	link_init(&way->due_handshakes);
+	link_init(&way->again);
 	link_init(&way->roused);
 	link_init(&way->under_way);
 	way->flows = flows_new(way);
@@ -96,6 +98,7 @@ way_new(struct child *child)
 	way->most = UINT32_MAX;
 	/* Lines of the connections that end in one turn are written together. */
 	log_gather();
+	edge_open(way);
 	ev_prepare_init(&way->turn, attach_turn_ends);
 	ev_prepare_start(way->loop, &way->turn);
 	timeq_set_first(child->timeouts, attach_before_timeouts, way);
@@ -119,6 +122,7 @@ way_free(struct way *way)
 	if (way->spare_fd >= 0)
 		close(way->spare_fd);
 	batch_free(way->batch);
+	edge_close(way);
 	free(way->scratch);
 	free(way->records.bytes);
 	slab_free(way->tls_slab);

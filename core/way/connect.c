@@ -349,6 +349,7 @@ connect_start(struct conn *conn)
 		return connect_failed(conn, errno);
 	side_init(&conn->server, fd, connect_on_server);
 	conn->server.of_server = true;
+	conn->server.edge = !conn->talk && !conn->target->tls;
 	if (!way.datagrams)
 		return WAIT;
 	socket_datagram_options(fd, way.to.family);

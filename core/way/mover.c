@@ -29,15 +29,15 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 		uint8_t *at = batch_room(way, to);
 		ssize_t n = recv(from->io.fd, at, WAY_SCRATCH, 0);
 
-		if (n < 0) {
+		if (n <= 0)
 			from->ready &= (uint8_t)~EV_READ;
+		if (n < 0)
 			return errno == EAGAIN ? MOVED : MOVED_READ_ERROR;
-		}
 		if (n == 0) {
 			from->eof = true;
 			if (way->trace)
 				trace_eof(conn, from);
-			break;
+			return MOVED;
 		}
 		side_count(conn, from, (size_t)n);
 		if (way->trace)
@@ -46,15 +46,19 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 			return MOVED_WRITE_ERROR;
 		if (n < WAY_SCRATCH) {
 			from->full = 0;
+			if (!from->ends) {
+				from->ready &= (uint8_t)~EV_READ;
+				return MOVED;
+			}
+		} else if (++from->full >= MOVER_BULK) {
 			break;
 		}
 		if (side_pending(to))
 			break;
-		if (++from->full >= MOVER_BULK)
-			break;
 	}
 	/* Whatever is left, libev tells again. */
-	from->ready &= (uint8_t)~EV_READ;
+	if (!from->edge)
+		from->ready &= (uint8_t)~EV_READ;
 	return MOVED;
 }
 
@@ -112,9 +116,11 @@ mover_splice(struct conn *conn, struct side *from, struct side *to)
 
 	if (!pipe)
 		return mover_copy(conn, from, to);
-	from->ready &= (uint8_t)~EV_READ;
 	n = splice(from->io.fd, NULL, pipe->write, NULL, pipe->size,
 	           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	/* The pipe may be full before the socket is empty: a short one says nothing. */
+	if (n <= 0 || !from->edge)
+		from->ready &= (uint8_t)~EV_READ;
 	if (n <= 0) {
 		pipe_give(way->pipes, pipe);
 		if (n < 0)

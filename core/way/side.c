@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "net/socket.h"
 #include "way/batch.h"
+#include "way/edge.h"
 #include "way/mover.h"
 #include "way/post.h"
 #include "way/side_tls.h"
@@ -29,7 +30,7 @@ side_move(struct way *way, struct side *to, struct side *from,
 {
 	bool active = ev_is_active(&from->io);
 
-	must(!from->in && !from->held && way->fresh.owner != from);
+	must(!from->in && !from->held && !from->edge && way->fresh.owner != from);
 	if (active || ev_is_pending(&from->io))
 		ev_io_stop(way->loop, &from->io);
 	*to = *from;
@@ -49,6 +50,10 @@ side_watch(struct way *way, struct side *side, int events)
 
 	if (side->io.fd < 0)
 		return;
+	if (side->edge) {
+		edge_watch(way, side, events);
+		return;
+	}
 	if (side->tls)
 		events = side_tls_events(side->tls, events);
 	if (now == events)
@@ -165,7 +170,7 @@ side_take(struct conn *conn, struct side *side, uint8_t *at, size_t len)
 		n = side_take_datagram(conn, side, at, len);
 	} else {
 		n = recv(side->io.fd, at, len, 0);
-		if (n < (ssize_t)len)
+		if (n <= 0 || (n < (ssize_t)len && !side->ends))
 			side->ready &= (uint8_t)~EV_READ;
 	}
 	if (n == 0)

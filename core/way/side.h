@@ -13,10 +13,10 @@ void side_move(struct way *way, struct side *to, struct side *from,
                void (*ready)(struct ev_loop *, struct ev_io *, int));
 /* Stops watching, closes, and gives back what it held. Safe when there is no connection. */
 void side_close(struct way *way, struct side *side, bool reset);
-/* What libev shall wait for; 0: nothing. */
+/* What libev, or for short connections way/edge.h, shall wait for; 0: nothing. */
 void side_watch(struct way *way, struct side *side, int events);
 
-/* What libev said. */
+/* What it said. */
 void side_ready(struct side *side, int events);
 
 /* Bytes read and not used yet. */

@@ -21,7 +21,8 @@
  * Each step is a file that exports <step>_step(): it does all that can be done now and returns the
  * next step, WAIT (for an event) or GONE (the connection is freed). way_drive() is the only place
  * that changes the step, and way.c's table says which may follow which. libev's callbacks find their
- * struct and call the driver; after that the struct may be gone.
+ * struct and call the driver; after that the struct may be gone. Sockets of short connections are watched
+ * in a set of their own (way/edge.h).
  *
  * A connection is one block. What is read goes into the worker's one scratch buffer and is written on at
  * once, small messages of a tunnel when all of the turn have been read (way/batch.h). The bytes in the
@@ -79,9 +80,11 @@ struct side {
 	struct side_tls *tls;     /* NULL: in clear */
 	struct strand *strand;    /* another session of ours, instead of a socket */
 	uint64_t bytes;           /* read from this side */
-	uint8_t ready;            /* EV_READ, EV_WRITE: what libev said and nobody has used up */
+	uint8_t ready;            /* EV_READ, EV_WRITE: what was said of it and nobody has used up */
 	uint8_t full;             /* reads in a row that filled the buffer */
 	uint8_t held;             /* 1 + the place of a message for it in way.batch; 0: none */
+	uint8_t asked;            /* EV_READ, EV_WRITE: what way.edges watches it for, */
+	uint8_t told;             /* and how often it has told of it */
 	bool eof : 1;             /* it has said its last byte */
 	bool shut : 1;            /* we have passed the end on to it */
 	bool wrote : 1;           /* something was sent to it */
@@ -89,6 +92,8 @@ struct side {
 	bool end_due : 1;         /* the end must still be told: TLS has words for that, too */
 	bool of_server : 1;       /* it is conn.server, and not conn.client */
 	bool datagram : 1;        /* UDP: a connected socket; a client has none of its own: post.h */
+	bool edge : 1;            /* watched by way.edges, see edge.h, and not by libev */
+	bool ends : 1;            /* its end, or an error, waits behind what can be read */
 };
 
 struct conn {
@@ -96,7 +101,7 @@ struct conn {
 	struct timer_entry timer; /* what it means depends on the step */
 	struct link of_service;   /* service_run.conns */
 	struct link of_seat;      /* seat_run.conns, while it has or wants a connection there */
-	struct link due;          /* in one of way.due_*: driven when this turn of the loop ends */
+	struct link due;          /* in one of way.due_*: driven when this turn of the loop ends; or way.again */
 	struct way *way;
 	struct generation *generation;
 	const struct service *service;
@@ -235,7 +240,9 @@ struct way {
 	struct ev_timer grace;    /* the end of a graceful stop */
 	struct ev_prepare turn;   /* before the loop waits */
 	struct batch *batch;      /* batch.h */
-	struct link due_clients, due_servers; /* connections that libev has called for in this turn */
+	struct ev_io edges;       /* edge.h */
+	struct link due_clients, due_servers; /* connections that were called for in this turn */
+	struct link again;        /* conn.due: had more than its share of a turn, driven in the next */
 	struct link roused;       /* talk.roused: driven at the end of this turn */
 	struct slab *strand_slab; /* strand.c */
 	struct ev_idle unrest;    /* there are more than one turn can drive */
@@ -295,8 +302,10 @@ void way_drive(struct conn *conn);
 void way_end(struct conn *conn, enum reason reason);
 /* The same in order, when nothing is under way. */
 void way_leave(struct conn *conn, enum reason reason);
-/* libev has something for a side: its connection is driven when this turn of the loop ends. */
+/* There is something for a side: its connection is driven when this turn of the loop ends. */
 void way_due(struct side *side, int events);
+/* It has something left that was told of already: it is driven in the next turn of the loop. */
+void way_again(struct conn *conn);
 /* It is driven when this turn of the loop ends. For those with a module. */
 void way_rouse(struct conn *conn);
 /* The end of a turn. */
