@@ -10,9 +10,10 @@ use lib "$ENV{STEELYARD_SRC}/t/lib";
 use Certificates;
 use IO::Socket::INET;
 use List::Util qw(max min);
-use Socket qw(IPPROTO_TCP SHUT_WR SOL_SOCKET SO_RCVBUF SO_SNDBUF TCP_NODELAY);
+use Socket qw(IPPROTO_TCP MSG_OOB SHUT_WR SOL_SOCKET SO_RCVBUF SO_SNDBUF TCP_NODELAY);
 use Steelyard;
 use Time::HiRes qw(time);
+use Way qw(dial say hear);
 
 my $CONNECTIONS = 300; # to each service
 my $AT_ONCE = 60;
@@ -158,6 +159,21 @@ for my $service (qw(spliced copied proxied outer)) {
 		is($well, 2 * $CONNECTIONS, "$service: all ends were reached");
 	}
 }
+# Linux stops a read before an urgent byte, which is not of the stream. All has come before it is read.
+my $echo = Steelyard->server('echo');
+my $urgent = Steelyard->start("workers 1;\npool echo { server echo 127.0.0.1:@{[ $echo->port ]}; }\n"
+	. "virtual-service echo { listen 127.0.0.1:0; pool echo; monitor off; }\n");
+my ($worker, $client) = ($urgent->pid_of('worker'), dial($urgent->port('echo')));
+say($client, "first\n");
+is(hear($client, qr/\n/), "echo: first\n", 'a connection that has been silent for a moment');
+kill STOP => $worker;
+say($client, 'be');
+send $client, '!', MSG_OOB or die "send: $!";
+say($client, "fore\n");
+kill CONT => $worker;
+is(hear($client, qr/\n/, 10), "echo: before\n", 'what is behind an urgent byte does not wait for more');
+$urgent->stop;
+
 ok($sy->alive, "alive");
 unlike($sy->log_text, qr/ (?:client|server)-(?:reset|lost) /, 'no connection ended but by its ends');
 $sy->stop;

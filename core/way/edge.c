@@ -25,8 +25,9 @@ edge_ready(struct ev_loop *loop, struct ev_io *set, int revents)
 		uint32_t said = events[n].events;
 		uint32_t end = said & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
 
-		if (end)
-			side->ends = true;
+		/* A read stops before an urgent byte. */
+		if (end || said & EPOLLPRI)
+			side->behind = true;
 		if (side->told < EDGE_TOLD)
 			side->told++;
 		way_due(side, (said & EPOLLIN || end ? EV_READ : 0) |
@@ -54,7 +55,7 @@ edge_close(struct way *way)
 static void
 edge_leave(struct way *way, struct side *side, int events)
 {
-	side->edge = side->ends = false;
+	side->edge = side->behind = false;
 	side_watch(way, side, events);
 }
 
@@ -62,7 +63,7 @@ void
 edge_watch(struct way *way, struct side *side, int events)
 {
 	struct epoll_event event = {
-		.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (events & EV_WRITE ? EPOLLOUT : 0),
+		.events = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET | (events & EV_WRITE ? EPOLLOUT : 0),
 		.data.ptr = side,
 	};
 

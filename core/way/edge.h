@@ -5,8 +5,8 @@
  * for each connection, of eighteen (contrib/bench/NOTES.md).
  *
  * The price: what the kernel has said is said once. It stays in side.ready until a call was refused, or
- * until a read was short and no end had been announced (side.ends); and what is still ready when the
- * driver leaves is driven again in the next turn. And the set costs each turn a call, and tells of bytes
+ * until a read was short and nothing was known to be behind it (side.behind); and what is still ready when
+ * the driver leaves is driven again in the next turn. And the set costs each turn a call, and tells of bytes
  * that nobody can take yet. So a socket that was told of several times goes over to libev for good. */
 #ifndef WAY_EDGE_H
 #define WAY_EDGE_H

@@ -46,7 +46,7 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 			return MOVED_WRITE_ERROR;
 		if (n < WAY_SCRATCH) {
 			from->full = 0;
-			if (!from->ends) {
+			if (!from->behind) {
 				from->ready &= (uint8_t)~EV_READ;
 				return MOVED;
 			}

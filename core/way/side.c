@@ -170,7 +170,7 @@ side_take(struct conn *conn, struct side *side, uint8_t *at, size_t len)
 		n = side_take_datagram(conn, side, at, len);
 	} else {
 		n = recv(side->io.fd, at, len, 0);
-		if (n <= 0 || (n < (ssize_t)len && !side->ends))
+		if (n <= 0 || (n < (ssize_t)len && !side->behind))
 			side->ready &= (uint8_t)~EV_READ;
 	}
 	if (n == 0)

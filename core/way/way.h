@@ -93,7 +93,7 @@ struct side {
 	bool of_server : 1;       /* it is conn.server, and not conn.client */
 	bool datagram : 1;        /* UDP: a connected socket; a client has none of its own: post.h */
 	bool edge : 1;            /* watched by way.edges, see edge.h, and not by libev */
-	bool ends : 1;            /* its end, or an error, waits behind what can be read */
+	bool behind : 1;          /* an end, an error or urgent data waits behind what can be read */
 };
 
 struct conn {
