@@ -15,7 +15,7 @@ use Steelyard;
 use Time::HiRes qw(time);
 use Way qw(dial say hear);
 
-my $CONNECTIONS = 300; # to each service
+my $CONNECTIONS = 300; # to each service, twice
 my $AT_ONCE = 60;
 my $seed = $ENV{SEED} // int(time * 1000) & 0xffffff;
 note "again with SEED=$seed";
@@ -34,8 +34,8 @@ pool inner { tls { ca $dir/ca.crt; name web.example.net; } server inner 127.0.0.
 virtual-service spliced { listen 127.0.0.1:0; pool origin; monitor off; }
 virtual-service copied { listen 127.0.0.1:0; pool origin; monitor off; splice off; }
 virtual-service proxied { listen 127.0.0.1:0; accept-proxy-from 127.0.0.0/8; pool origin; monitor off; }
-virtual-service outer { listen 127.0.0.1:0; pool inner; monitor off; }
-virtual-service inner { listen 127.0.0.1:$inner { tls { certificate $dir/web.crt; key $dir/web.key; } } pool origin; monitor off; }
+virtual-service outer { listen 127.0.0.1:0; pool inner; monitor off; connect-timeout 1m; }
+virtual-service inner { listen 127.0.0.1:$inner { tls { certificate $dir/web.crt; key $dir/web.key; handshake-timeout 1m; } } pool origin; monitor off; }
 CONF
 
 my $RING = 1 << 18;
@@ -155,7 +155,7 @@ for my $service (qw(spliced copied proxied outer)) {
 	for my $waits (qw(client server)) {
 		my ($well, @wrong) = soak($sy->port($service), $waits, $service eq 'proxied' && "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n");
 		ok(!@wrong, "$service: nothing is lost, and nobody is left waiting, where the $waits may wait for the other's end")
-			or diag join "\n", "SEED=$seed", @wrong[0 .. min($#wrong, 9)];
+			or diag join "\n", "SEED=$seed", @wrong[0 .. min($#wrong, 9)], grep({ !/ (?:client|server)-done / } split /\n/, $sy->log_text);
 		is($well, 2 * $CONNECTIONS, "$service: all ends were reached");
 	}
 }
