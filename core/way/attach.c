@@ -86,7 +86,6 @@ way_new(struct child *child)
 	link_init(&way->due_clients);
 	link_init(&way->due_servers);
 	link_init(&way->due_handshakes);
-	link_init(&way->again);
 	link_init(&way->roused);
 	link_init(&way->under_way);
 	way->flows = flows_new(way);

@@ -55,6 +55,8 @@ edge_close(struct way *way)
 static void
 edge_leave(struct way *way, struct side *side, int events)
 {
+	if (side->asked)
+		(void)epoll_ctl(way->edges.fd, EPOLL_CTL_DEL, side->io.fd, NULL);
 	side->edge = side->behind = false;
 	side_watch(way, side, events);
 }
@@ -67,20 +69,17 @@ edge_watch(struct way *way, struct side *side, int events)
 		.data.ptr = side,
 	};
 
-	if (side->told == EDGE_TOLD) {
-		(void)epoll_ctl(way->edges.fd, EPOLL_CTL_DEL, side->io.fd, &event);
+	/* What is ready still has had its share of this turn, and would not be told of again. */
+	if (side->told == EDGE_TOLD || side->ready & events) {
 		edge_leave(way, side, events);
 		return;
 	}
-	if (events & ~side->asked) {
-		/* No memory, or fs.epoll.max_user_watches. */
-		if (epoll_ctl(way->edges.fd, side->asked ? EPOLL_CTL_MOD : EPOLL_CTL_ADD,
-		              side->io.fd, &event) < 0) {
-			edge_leave(way, side, events);
-			return;
-		}
-		side->asked = (uint8_t)(EV_READ | events);
+	if (!(events & ~side->asked))
+		return;
+	/* No memory, or fs.epoll.max_user_watches. */
+	if (epoll_ctl(way->edges.fd, side->asked ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, side->io.fd, &event) < 0) {
+		edge_leave(way, side, events);
+		return;
 	}
-	if (side->ready & events)
-		way_again(side_conn(side));
+	side->asked = (uint8_t)(EV_READ | events);
 }

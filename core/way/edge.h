@@ -5,9 +5,9 @@
  * for each connection, of eighteen (contrib/bench/NOTES.md).
  *
  * The price: what the kernel has said is said once. It stays in side.ready until a call was refused, or
- * until a read was short and nothing was known to be behind it (side.behind); and what is still ready when
- * the driver leaves is driven again in the next turn. And the set costs each turn a call, and tells of bytes
- * that nobody can take yet. So a socket that was told of several times goes over to libev for good. */
+ * until a read was short and nothing was known to be behind it (side.behind). And the set costs each turn a
+ * call, and tells of bytes that nobody can take yet. So a socket that has more to say than one turn can
+ * move, or was told of several times, is no short connection's: it goes over to libev for good. */
 #ifndef WAY_EDGE_H
 #define WAY_EDGE_H
 

@@ -27,38 +27,21 @@ mover_copy(struct conn *conn, struct side *from, struct side *to)
 
 	for (unsigned round = 0; round < MOVER_ROUNDS; round++) {
 		uint8_t *at = batch_room(way, to);
-		ssize_t n = recv(from->io.fd, at, WAY_SCRATCH, 0);
+		ssize_t n = side_take(conn, from, at, WAY_SCRATCH);
 
-		if (n <= 0)
-			from->ready &= (uint8_t)~EV_READ;
 		if (n < 0)
 			return errno == EAGAIN ? MOVED : MOVED_READ_ERROR;
-		if (n == 0) {
-			from->eof = true;
-			if (way->trace)
-				trace_eof(conn, from);
-			return MOVED;
-		}
-		side_count(conn, from, (size_t)n);
-		if (way->trace)
-			trace_read(conn, from, sy_span(at, (size_t)n));
+		if (n == 0)
+			break;
 		if (!batch_hold(way, to, at, (size_t)n) && side_send(way, to, sy_span(at, (size_t)n)) < 0)
 			return MOVED_WRITE_ERROR;
-		if (n < WAY_SCRATCH) {
+		if (n < WAY_SCRATCH)
 			from->full = 0;
-			if (!from->behind) {
-				from->ready &= (uint8_t)~EV_READ;
-				return MOVED;
-			}
-		} else if (++from->full >= MOVER_BULK) {
+		else if (++from->full >= MOVER_BULK)
 			break;
-		}
-		if (side_pending(to))
+		if (side_pending(to) || !(from->ready & EV_READ))
 			break;
 	}
-	/* Whatever is left, libev tells again. */
-	if (!from->edge)
-		from->ready &= (uint8_t)~EV_READ;
 	return MOVED;
 }
 
@@ -119,9 +102,8 @@ mover_splice(struct conn *conn, struct side *from, struct side *to)
 	n = splice(from->io.fd, NULL, pipe->write, NULL, pipe->size,
 	           SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 	/* The pipe may be full before the socket is empty: a short one says nothing. */
-	if (n <= 0 || !from->edge)
-		from->ready &= (uint8_t)~EV_READ;
 	if (n <= 0) {
+		from->ready &= (uint8_t)~EV_READ;
 		pipe_give(way->pipes, pipe);
 		if (n < 0)
 			return errno == EAGAIN ? MOVED : MOVED_READ_ERROR;

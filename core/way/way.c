@@ -188,13 +188,6 @@ way_due(struct side *side, int events)
 }
 
 void
-way_again(struct conn *conn)
-{
-	if (list_empty(&conn->due))
-		list_append(&conn->way->again, &conn->due);
-}
-
-void
 way_rouse(struct conn *conn)
 {
 	if (list_empty(&conn->talk->roused))
@@ -210,12 +203,6 @@ way_unrest(struct ev_loop *loop, struct ev_idle *unrest, int events)
 void
 way_turn(struct way *way)
 {
-	while (!list_empty(&way->again)) {
-		struct link *due = way->again.next;
-
-		list_remove(due);
-		list_append(&way->due_clients, due);
-	}
 	batch_hear(way, &way->due_clients);
 	batch_hear(way, &way->due_servers);
 	batch_say(way);
@@ -231,8 +218,7 @@ way_turn(struct way *way)
 		else
 			way_leave(conn, REASON_CLIENT_DONE);
 	}
-	if ((list_empty(&way->again) && list_empty(&way->roused) && list_empty(&way->due_handshakes)) !=
-	    !!ev_is_active(&way->unrest))
+	if ((list_empty(&way->roused) && list_empty(&way->due_handshakes)) != !!ev_is_active(&way->unrest))
 		return;
 	/* The others get their turn, but the loop must not wait for them. */
 	if (ev_is_active(&way->unrest)) {

@@ -101,7 +101,7 @@ struct conn {
 	struct timer_entry timer; /* what it means depends on the step */
 	struct link of_service;   /* service_run.conns */
 	struct link of_seat;      /* seat_run.conns, while it has or wants a connection there */
-	struct link due;          /* in one of way.due_*: driven when this turn of the loop ends; or way.again */
+	struct link due;          /* in one of way.due_*: driven when this turn of the loop ends */
 	struct way *way;
 	struct generation *generation;
 	const struct service *service;
@@ -242,7 +242,6 @@ struct way {
 	struct batch *batch;      /* batch.h */
 	struct ev_io edges;       /* edge.h */
 	struct link due_clients, due_servers; /* connections that were called for in this turn */
-	struct link again;        /* conn.due: had more than its share of a turn, driven in the next */
 	struct link roused;       /* talk.roused: driven at the end of this turn */
 	struct slab *strand_slab; /* strand.c */
 	struct ev_idle unrest;    /* there are more than one turn can drive */
@@ -304,8 +303,6 @@ void way_end(struct conn *conn, enum reason reason);
 void way_leave(struct conn *conn, enum reason reason);
 /* There is something for a side: its connection is driven when this turn of the loop ends. */
 void way_due(struct side *side, int events);
-/* It has something left that was told of already: it is driven in the next turn of the loop. */
-void way_again(struct conn *conn);
 /* It is driven when this turn of the loop ends. For those with a module. */
 void way_rouse(struct conn *conn);
 /* The end of a turn. */
