@@ -3,13 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/socket.h>
 
 #include "net/socket.h"
 #include "way/batch.h"
 #include "way/side.h"
 #include "way/side_tls.h"
-#include "way/trace.h"
 
 enum {
 	MOVER_ROUNDS = 4,         /* full buffers in one turn, then the others have theirs */
